@@ -1,0 +1,103 @@
+//! A batch: a range of offsets cut to be sent in one go, with its identity.
+//!
+//! The identity is `segment-id/first-last/stream/version`. Content is a pure function of
+//! the four: a range never crosses a segment, and `version` is a hash of rule, sampling
+//! and template. Every re-send carries the identity of the first try.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::block::Block;
+use crate::position::{JournalId, OffsetRange, SegmentId, Timestamp};
+
+/// Identity of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BatchId {
+    /// Segment the range lies in.
+    pub segment: SegmentId,
+    /// The range; never empty.
+    pub range: OffsetRange,
+    /// Name of the stream.
+    pub stream: Arc<str>,
+    /// Hash of rule, sampling and template; 0 for a stream that sends whole blocks.
+    pub version: u64,
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            segment,
+            range,
+            stream,
+            version,
+        } = self;
+        let last = range.end.0.saturating_sub(1);
+        write!(
+            f,
+            "{segment}/{}-{last}/{stream}/{version:016x}",
+            range.first
+        )
+    }
+}
+
+impl BatchId {
+    /// The UUID (version 5 of the text form) for destinations that want one. Its name space
+    /// is itself version 5 of `weir:batch` in the OID name space.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"weir:batch");
+        Uuid::new_v5(&namespace, self.to_string().as_bytes())
+    }
+}
+
+/// A part of a block that belongs to a batch: all of it, or a sub-range at either end.
+#[derive(Debug, Clone)]
+pub struct BatchPart {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Offsets of the block that are in the batch; a sub-range of the block's own.
+    pub range: OffsetRange,
+}
+
+impl BatchPart {
+    /// True when the whole block is in the batch, so that its body can be spliced.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.range == self.block.range()
+    }
+}
+
+/// A batch ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Its identity.
+    pub id: BatchId,
+    /// The journal the range lies in.
+    pub journal: JournalId,
+    /// The parts in offset order, without gap.
+    pub parts: Vec<BatchPart>,
+    /// Receive time of the range's first event.
+    pub received_first: Timestamp,
+    /// 0 for the first try, counted up with every re-send since this process started.
+    pub attempt: u32,
+}
+
+impl Batch {
+    /// Number of events in the range.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.id.range.events()
+    }
+
+    /// Bytes of the raw lines, line ends included, when every part is whole; an upper
+    /// bound otherwise.
+    #[must_use]
+    pub fn raw_bytes_max(&self) -> u64 {
+        self.parts
+            .iter()
+            .map(|part| u64::from(part.block.raw_len))
+            .sum()
+    }
+}

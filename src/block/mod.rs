@@ -1,0 +1,73 @@
+//! The block: a closed group of events, compressed once and then shared.
+//!
+//! A block's raw form is its lines, each ended by one `\n`, with no `\n` inside a line.
+//! Its body is one deflate run of the raw form (see [`codec`]). Journal, tail, splice and
+//! sinks share one image of it; nothing is copied after it is built.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
+
+/// How a block's body is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CodecId {
+    /// The raw bytes as they are.
+    Stored = 0,
+    /// A raw deflate run, not final, ended on a byte boundary by a full flush.
+    DeflateRun = 1,
+}
+
+/// A block with its place in a journal. Shared as `Arc<Block>` once it is durable.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Journal it is in.
+    pub journal: JournalId,
+    /// Segment it is in; part of every identity cut from it.
+    pub segment: SegmentId,
+    /// Offset of its first event.
+    pub first: Offset,
+    /// Number of events; 0 for a block that only carries counters.
+    pub events: u32,
+    /// How the body is encoded.
+    pub codec: CodecId,
+    /// Bytes of the raw form, line ends included.
+    pub raw_len: u32,
+    /// CRC-32 (IEEE) of the raw form.
+    pub raw_crc32: u32,
+    /// Earliest receive time of its events.
+    pub received_first: Timestamp,
+    /// Latest receive time of its events.
+    pub received_last: Timestamp,
+    /// The block as it stands on disk: header, metadata, body, padding.
+    pub image: Bytes,
+    /// Where the metadata is in `image`.
+    pub metadata: Range<usize>,
+    /// Where the body is in `image`.
+    pub body: Range<usize>,
+}
+
+impl Block {
+    /// Offsets of its events.
+    #[must_use]
+    pub fn range(&self) -> OffsetRange {
+        OffsetRange {
+            first: self.first,
+            end: self.first.plus(u64::from(self.events)),
+        }
+    }
+
+    /// The compressed body, sharing the image's memory.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        self.image.slice(self.body.clone())
+    }
+
+    /// Bytes the block takes in memory and on disk.
+    #[must_use]
+    pub fn image_len(&self) -> usize {
+        self.image.len()
+    }
+}

@@ -1,0 +1,3 @@
+//! Configuration: text in, a [`plan::Plan`] or every mistake out.
+
+pub mod plan;

@@ -1,0 +1,59 @@
+//! The plan: a configuration that was found sound, ready to run on and never changed.
+//!
+//! Nothing here knows that a configuration file exists. Each part of the program gets its
+//! own `Settings` out of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ingest::settings::{HttpSettings, TcpSettings};
+use crate::journal::settings::{JournalSettings, RoomSettings};
+use crate::shard::settings::ShardSettings;
+use crate::sink::settings::{RetrySettings, SinkSettings};
+use crate::stream::settings::StreamSettings;
+
+/// All a node runs on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Directory of all durable state.
+    pub data_dir: PathBuf,
+    /// Bytes that partial lines, bodies, blocks, tails and batches may take together. Default 192 MiB.
+    pub memory_bytes_max: u64,
+    /// Time given to deliver what is in flight after SIGTERM. Default 30 s.
+    pub drain_timeout: Duration,
+    /// Shards.
+    pub shard: ShardSettings,
+    /// Number of journals a new data directory is made with; an existing one keeps its own.
+    pub journals: usize,
+    /// Journals; `dir` is the parent of the journals' directories.
+    pub journal: JournalSettings,
+    /// Room of all journals.
+    pub room: RoomSettings,
+    /// Address of the admin listener.
+    pub admin_listen: SocketAddr,
+    /// Inputs, in the order of the file; an input's `InputId` is its index.
+    pub inputs: Vec<InputPlan>,
+    /// Streams, in the order of the file.
+    pub streams: Vec<StreamPlan>,
+}
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputPlan {
+    /// NDJSON over TCP.
+    Tcp(TcpSettings),
+    /// HTTP.
+    Http(HttpSettings),
+}
+
+/// One stream with its destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamPlan {
+    /// Selection and batching.
+    pub stream: StreamSettings,
+    /// Retry policy.
+    pub retry: RetrySettings,
+    /// Destination.
+    pub sink: SinkSettings,
+}

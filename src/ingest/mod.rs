@@ -1,0 +1,7 @@
+//! Ways in: lines are cut, judged and gathered in the open block of a shard.
+//!
+//! Inputs speak to a shard through one door, [`gather::Gather`]: lines in a buffer, labels,
+//! an optional waiter. What closes leaves by `take_closed`; nothing here knows of journals
+//! or streams.
+
+pub mod settings;

@@ -1,0 +1,3 @@
+//! The journal: a durable sequence of blocks.
+
+pub mod settings;

@@ -1,0 +1,43 @@
+//! What a journal runs on; built by `config`, never changed after.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of every journal of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Directory of the journal's files.
+    pub dir: PathBuf,
+    /// Length of a segment file in bytes, a multiple of 4 KiB. 1 MiB to 1 GiB; default 128 MiB.
+    pub segment_bytes: u64,
+    /// Compressed bytes of durable blocks kept in memory for streams near the end. Default 16 MiB.
+    pub tail_bytes_max: usize,
+    /// Compressed bytes that may wait for their sync before inputs are told to wait. Default 8 MiB.
+    pub pending_bytes_max: usize,
+    /// Bytes of one durable write. Default 1 MiB.
+    pub write_bytes_max: usize,
+    /// Zero-written segments kept ready. Default 2.
+    pub spares: usize,
+    /// Bypass the page cache where the file system allows it.
+    pub direct_io: bool,
+}
+
+/// Room the journals of a node may take together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Bytes all segments of the node may take. Default 80 % of the file system.
+    pub bytes_max: RoomLimit,
+    /// Bytes of the file system that stay free. Default 1 GiB.
+    pub free_bytes_min: u64,
+    /// How long a delivered block is kept for reading. `None`: forever. Default 7 days.
+    pub keep: Option<Duration>,
+}
+
+/// A limit in bytes or as a share of the file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomLimit {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many per cent of the file system, 1 to 99.
+    Percent(u8),
+}

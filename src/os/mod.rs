@@ -1,0 +1,7 @@
+//! The operating system: disks, durable writes, sockets' options, clocks, signals.
+//!
+//! The only place (but for the codec's FFI) with unsafe code. The rest of the program sees
+//! the traits and types here, so that the simulation can put a memory disk and a fake
+//! clock in their place.
+
+pub mod disk;

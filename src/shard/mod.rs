@@ -1,0 +1,3 @@
+//! The shard: one core, its connections and its journals.
+
+pub mod settings;

@@ -1,0 +1,79 @@
+//! What the sinks and their retry policy run on; built by `config`, never changed after.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SinkSettings {
+    /// HTTP/1.1 requests.
+    Http(HttpSettings),
+    /// Local files.
+    File(FileSettings),
+}
+
+/// How bodies or files are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Plain NDJSON.
+    Identity,
+    /// One gzip member a batch, spliced from blocks where they are whole.
+    Gzip,
+}
+
+/// Settings of an HTTP destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSettings {
+    /// `http://` or `https://` URL the batches are posted to.
+    pub url: http::Uri,
+    /// Further request headers.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Encoding of the body.
+    pub compression: Compression,
+    /// `Content-Type`; default `application/x-ndjson`.
+    pub content_type: http::HeaderValue,
+    /// Time to connect, TLS included. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Time from the request's first byte to the end of the reply. Default 60 s.
+    pub request_timeout: Duration,
+    /// TLS options, used when the URL is `https`.
+    pub tls: TlsSettings,
+}
+
+/// TLS towards a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// PEM file of the authorities to trust; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client certificate chain; needs `client_key_file`.
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file of the client's private key.
+    pub client_key_file: Option<PathBuf>,
+    /// Name to check the server's certificate against; the URL's host when absent.
+    pub server_name: Option<String>,
+}
+
+/// Settings of a file destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The file written to. With several journals the journal's number is put before the
+    /// extension: `events.ndjson` becomes `events.0.ndjson`, `events.1.ndjson`.
+    pub path: PathBuf,
+    /// Encoding of the file.
+    pub compression: Compression,
+    /// A file is closed and renamed (time of closing added) before it would pass this. Default 1 GiB.
+    pub rotate_bytes: u64,
+    /// A file is closed and renamed at this age. Default 24 h.
+    pub rotate_age: Duration,
+    /// Closed files kept; older ones are removed. 0 keeps all, the default.
+    pub keep_files: u32,
+}
+
+/// When and how a failed batch is tried again: exponential with full jitter, no give-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// First delay's upper bound. Default 200 ms.
+    pub delay_min: Duration,
+    /// Bound the delays grow to. Default 60 s.
+    pub delay_max: Duration,
+}

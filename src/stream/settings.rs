@@ -1,0 +1,39 @@
+//! What a stream runs on; built by `config`, never changed after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::position::Timestamp;
+
+/// Settings of one stream, without its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Name in the configuration, metrics, identities and audit events.
+    pub name: Arc<str>,
+    /// Where a stream that has no cursor yet begins.
+    pub from: StartAt,
+    /// When a batch is cut.
+    pub batch: BatchLimits,
+}
+
+/// Where a new stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// With what is journalled from now on. The default.
+    End,
+    /// With the oldest event the journal still holds.
+    Start,
+    /// With the first block received at this time or later.
+    Time(Timestamp),
+}
+
+/// Limits of a batch; it is cut at whichever comes first, at a block's end if it can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Raw bytes, line ends included. 64 KiB to 4 GiB; default 8 MiB (http), 8 MiB (file).
+    pub bytes_max: u64,
+    /// Age of its first event since it was durable. 1 ms to 1 h; default 1 s.
+    pub age_max: Duration,
+    /// Events; `None`: no limit, the default.
+    pub records_max: Option<u64>,
+}
