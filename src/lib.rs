@@ -7,11 +7,13 @@
 
 pub mod batch;
 pub mod block;
+pub mod budget;
 pub mod config;
 pub mod event;
 pub mod ingest;
 pub mod journal;
 pub mod limits;
+pub mod metrics;
 pub mod os;
 pub mod position;
 pub mod shard;

@@ -4,4 +4,8 @@
 //! an optional waiter. What closes leaves by `take_closed`; nothing here knows of journals
 //! or streams.
 
+pub mod door;
+pub mod fate;
+pub mod gather;
+pub mod reject;
 pub mod settings;

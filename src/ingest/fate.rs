@@ -1,0 +1,101 @@
+//! The fate of lines: how an input learns that what it handed over is durable.
+//!
+//! A connection or a body has one [`Fate`]. The shard settles it in the order the lines
+//! came, once their blocks are synced and their rejects too. Single-threaded: a fate lives
+//! on its shard.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+/// What is known of the fate of one sender's lines.
+#[derive(Debug, Default)]
+pub struct Fate {
+    /// Lines, counted from the first, whose fate is on disk; never goes back.
+    settled: Cell<u64>,
+    /// Set once when something could not be made durable; nothing settles after.
+    lost: Cell<bool>,
+    changed: Notify,
+}
+
+/// The lines could not be made durable. The sender still has them and must send them again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal could not make the events durable; send them again")]
+pub struct NotDurable;
+
+/// "When this block is durable, lines up to `line` of this fate are settled."
+#[derive(Debug, Clone)]
+pub struct Waiter {
+    /// Whose fate.
+    pub fate: Rc<Fate>,
+    /// Lines settled, counted from the first line of the connection or body.
+    pub line: u64,
+}
+
+impl Fate {
+    /// Lines settled so far.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.settled.get()
+    }
+
+    /// Waits until at least `line` lines are settled; returns how many are.
+    ///
+    /// # Errors
+    /// [`NotDurable`] when a write or sync failed for good.
+    pub async fn reach(&self, line: u64) -> Result<u64, NotDurable> {
+        loop {
+            if self.settled.get() >= line {
+                return Ok(self.settled.get());
+            }
+            if self.lost.get() {
+                return Err(NotDurable);
+            }
+            // Single-threaded: nothing can settle between the checks and this call.
+            self.changed.notified().await;
+        }
+    }
+
+    /// Records that lines up to `line` are settled, and wakes who waits.
+    pub fn settle(&self, line: u64) {
+        if line > self.settled.get() && !self.lost.get() {
+            self.settled.set(line);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Records that something could not be made durable, and wakes who waits.
+    pub fn lose(&self) {
+        self.lost.set(true);
+        self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_fate_wakes_its_waiter_and_never_goes_back() {
+        let fate = Rc::new(Fate::default());
+        fate.settle(3);
+        fate.settle(2);
+        assert_eq!(fate.reach(2).await, Ok(3));
+        let other = Rc::clone(&fate);
+        let waiter = async move { other.reach(5).await };
+        let settler = async { fate.settle(7) };
+        let (reached, ()) = tokio::join!(waiter, settler);
+        assert_eq!(reached, Ok(7));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_lost_fate_settles_no_more() {
+        let fate = Fate::default();
+        fate.settle(1);
+        fate.lose();
+        fate.settle(9);
+        assert_eq!(fate.reach(1).await, Ok(1));
+        assert_eq!(fate.reach(2).await, Err(NotDurable));
+    }
+}

@@ -1,0 +1,237 @@
+//! Rejected lines: what is kept of a line that no stream will ever see.
+//!
+//! A reject is one JSON line in the internal journal: who sent it, which line, why, and its
+//! first bytes. A block keeps at most [`REJECT_RECORDS_MAX`] of them; what comes above is
+//! summed per input, sender and reason, so a flood of garbage costs bounded memory and
+//! still leaves a record that balances.
+
+use serde::Serialize;
+
+use crate::limits::REJECT_SAMPLE_BYTES_MAX;
+use crate::metrics::ledger::RejectReason;
+use crate::position::Timestamp;
+
+/// Reject records kept line by line in one block; further ones are summed.
+pub const REJECT_RECORDS_MAX: usize = 1_000;
+
+/// Sums kept apart in one block; rejects of further senders go to one sum without a name.
+const REJECT_SUMS_MAX: usize = 100;
+
+/// Where a rejected line came from.
+#[derive(Debug, Clone, Copy)]
+pub struct RejectOrigin<'a> {
+    /// Name of the input.
+    pub input: &'a str,
+    /// Address of the sender, when known.
+    pub peer: Option<&'a str>,
+    /// When it was received.
+    pub received: Timestamp,
+}
+
+/// A line that was judged and refused.
+#[derive(Debug, Clone, Copy)]
+pub struct RejectedLine<'a> {
+    /// Number of the line in its connection or body, from 1.
+    pub line: u64,
+    /// Why.
+    pub reason: RejectReason,
+    /// The reason in words, with the place.
+    pub detail: &'a str,
+    /// The line, or as much of it as was kept.
+    pub sample: &'a [u8],
+    /// Its length in bytes; for a line that was not read to its end, the bytes seen so far.
+    pub bytes: u64,
+}
+
+/// The rejects of one block, rendered.
+#[derive(Debug, Default)]
+pub struct Rejects {
+    /// Rendered records, one JSON object each.
+    records: Vec<Vec<u8>>,
+    sums: Vec<RejectSum>,
+}
+
+#[derive(Debug)]
+struct RejectSum {
+    input: Box<str>,
+    peer: Option<Box<str>>,
+    reason: RejectReason,
+    lines: u64,
+    bytes: u64,
+    received: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    kind: &'static str,
+    input: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a str>,
+    received_us: i64,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines: Option<u64>,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_hex: Option<String>,
+}
+
+impl Rejects {
+    /// Adds a rejected line.
+    pub fn add(&mut self, origin: RejectOrigin<'_>, line: RejectedLine<'_>) {
+        if self.records.len() >= REJECT_RECORDS_MAX {
+            self.sum(origin, line);
+            return;
+        }
+        let kept = &line.sample[..line.sample.len().min(REJECT_SAMPLE_BYTES_MAX)];
+        let text = std::str::from_utf8(kept).ok();
+        self.records.push(render(&Record {
+            kind: "reject",
+            input: origin.input,
+            peer: origin.peer,
+            received_us: origin.received.0,
+            reason: line.reason.as_str(),
+            line: Some(line.line),
+            lines: None,
+            bytes: line.bytes,
+            detail: Some(line.detail),
+            sample: text,
+            sample_hex: text.is_none().then(|| hex(kept)),
+        }));
+    }
+
+    /// True when nothing was rejected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.sums.is_empty()
+    }
+
+    /// The rejects as JSON lines, each ended by `\n`, and how many there are.
+    #[must_use]
+    pub fn into_lines(self) -> (Vec<u8>, u32) {
+        let mut lines = Vec::new();
+        let mut count = 0;
+        let sums = self.sums.iter().map(|sum| {
+            render(&Record {
+                kind: "rejects",
+                input: &sum.input,
+                peer: sum.peer.as_deref(),
+                received_us: sum.received.0,
+                reason: sum.reason.as_str(),
+                line: None,
+                lines: Some(sum.lines),
+                bytes: sum.bytes,
+                detail: None,
+                sample: None,
+                sample_hex: None,
+            })
+        });
+        for record in self.records.iter().cloned().chain(sums) {
+            lines.extend_from_slice(&record);
+            lines.push(b'\n');
+            count += 1;
+        }
+        (lines, count)
+    }
+
+    fn sum(&mut self, origin: RejectOrigin<'_>, line: RejectedLine<'_>) {
+        let full = self.sums.len() >= REJECT_SUMS_MAX;
+        let known = self.sums.iter_mut().find(|sum| {
+            let same_peer = sum.peer.as_deref() == origin.peer || (full && sum.peer.is_none());
+            sum.reason == line.reason && &*sum.input == origin.input && same_peer
+        });
+        if let Some(sum) = known {
+            sum.lines += 1;
+            sum.bytes += line.bytes;
+            return;
+        }
+        self.sums.push(RejectSum {
+            input: origin.input.into(),
+            peer: if full {
+                None
+            } else {
+                origin.peer.map(Into::into)
+            },
+            reason: line.reason,
+            lines: 1,
+            bytes: line.bytes,
+            received: origin.received,
+        });
+    }
+}
+
+fn render(record: &Record<'_>) -> Vec<u8> {
+    serde_json::to_vec(record).expect("a record of numbers and strings is always JSON")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes all text");
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(sample: &[u8]) -> RejectedLine<'_> {
+        RejectedLine {
+            line: 7,
+            reason: RejectReason::Malformed,
+            detail: "expected a value at byte 3",
+            sample,
+            bytes: sample.len() as u64,
+        }
+    }
+
+    const ORIGIN: RejectOrigin<'_> = RejectOrigin {
+        input: "apps",
+        peer: Some("127.0.0.1:9"),
+        received: Timestamp(1_000),
+    };
+
+    #[test]
+    fn a_reject_is_one_json_line_whatever_its_bytes() {
+        let mut rejects = Rejects::default();
+        rejects.add(ORIGIN, line(b"{\"a\":\n\x00}"));
+        rejects.add(ORIGIN, line(b"\xff\xfe"));
+        let (lines, count) = rejects.into_lines();
+        assert_eq!(count, 2);
+        let parsed: Vec<serde_json::Value> = lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("a JSON line"))
+            .collect();
+        assert_eq!(parsed.len(), 2);
+        assert_eq!(parsed[0]["sample"], "{\"a\":\n\u{0}}");
+        assert_eq!(parsed[0]["reason"], "malformed");
+        assert_eq!(parsed[1]["sample_hex"], "fffe");
+    }
+
+    #[test]
+    fn a_flood_is_summed_and_the_sum_balances() {
+        let mut rejects = Rejects::default();
+        for _ in 0..REJECT_RECORDS_MAX + 500 {
+            rejects.add(ORIGIN, line(b"x"));
+        }
+        let (lines, count) = rejects.into_lines();
+        assert_eq!(count as usize, REJECT_RECORDS_MAX + 1);
+        let last = lines
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .expect("a line");
+        let sum: serde_json::Value = serde_json::from_slice(last).expect("a JSON line");
+        assert_eq!(sum["lines"], 500);
+    }
+}

@@ -1,0 +1,3 @@
+//! Counters and latencies: plain numbers that stages count up and `control` shows.
+
+pub mod ledger;
