@@ -4,6 +4,8 @@
 //! Its body is one deflate run of the raw form (see [`codec`]). Journal, tail, splice and
 //! sinks share one image of it; nothing is copied after it is built.
 
+pub mod codec;
+
 use std::ops::Range;
 
 use bytes::Bytes;
