@@ -4,4 +4,7 @@
 //! the traits and types here, so that the simulation can put a memory disk and a fake
 //! clock in their place.
 
+pub mod buffers;
 pub mod disk;
+pub mod memory_disk;
+pub mod real_disk;
