@@ -5,6 +5,7 @@
 //! sinks share one image of it; nothing is copied after it is built.
 
 pub mod codec;
+pub mod metadata;
 
 use std::ops::Range;
 
