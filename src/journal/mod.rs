@@ -1,5 +1,10 @@
 //! The journal: a durable sequence of blocks.
 
 pub mod format;
+pub mod reader;
+pub mod recovery;
+pub mod scan;
+pub mod segments;
 pub mod settings;
+pub mod tail;
 pub mod writer;
