@@ -8,3 +8,6 @@ pub mod segments;
 pub mod settings;
 pub mod tail;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;
