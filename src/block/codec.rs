@@ -9,7 +9,7 @@
 //! beyond the room in the caller's buffer; a run is never longer than [`run_bytes_max`], since
 //! what does not shrink is stored; bytes from disk give errors, never a panic, and never more
 //! memory than the declared length. Checksums and the place of the body in the image are the
-//! journal format's matter. ISA-L, behind feature `isal`, is in [`super::isal`].
+//! journal format's matter. ISA-L, behind feature `isal`, is in `block::isal`.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use thiserror::Error;
@@ -94,7 +94,9 @@ pub enum CodecError {
     Longer { body_len: usize, expected: usize },
     /// The body is deflate of the right length but could not be spliced: it is final, does not
     /// end on a byte boundary, or has bytes behind its end.
-    #[error("inflate body of {body_len} bytes: not a whole run, its deflate ends at byte {consumed}")]
+    #[error(
+        "inflate body of {body_len} bytes: not a whole run, its deflate ends at byte {consumed}"
+    )]
     NotARun { body_len: usize, consumed: u64 },
     /// No body of that length can hold that many raw bytes; refused before memory is taken.
     #[error("inflate body of {body_len} bytes: cannot hold the declared {expected} raw bytes")]
@@ -416,7 +418,7 @@ pub const RUN_RAW_BYTES_MAX: usize = 256 << 20;
 pub const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
 
 /// Further room when what was reserved did not do; far above the few bytes of a flush marker.
-const RESERVE_MORE_BYTES: usize = 4 << 10;
+pub(super) const RESERVE_MORE_BYTES: usize = 4 << 10;
 
 /// An empty stored block on a byte boundary; its last four bytes are what a flush ends with.
 const FLUSH_MARKER: [u8; 5] = [0x00, 0x00, 0x00, 0xff, 0xff];
@@ -439,7 +441,11 @@ mod tests {
     /// Every codec of this build, so that each property is shown for each.
     fn codecs() -> Vec<Box<dyn Codec>> {
         let mut codecs: Vec<Box<dyn Codec>> = Vec::new();
-        for level in [CompressionLevel::FASTEST, CompressionLevel(2), CompressionLevel(6)] {
+        for level in [
+            CompressionLevel::FASTEST,
+            CompressionLevel(2),
+            CompressionLevel(6),
+        ] {
             codecs.push(Box::new(ZlibCodec::new(level)));
             #[cfg(feature = "isal")]
             codecs.push(Box::new(crate::block::isal::IsalCodec::new(level)));
@@ -491,7 +497,11 @@ mod tests {
     fn check_run(codec: &mut dyn Codec, raw: &[u8]) {
         let run = run_of(codec, raw);
         let what = format!("{} of {} raw bytes", codec.name(), raw.len());
-        assert!(run.len() <= run_bytes_max(raw.len()), "{what}: {} long", run.len());
+        assert!(
+            run.len() <= run_bytes_max(raw.len()),
+            "{what}: {} long",
+            run.len()
+        );
         if raw.is_empty() {
             assert!(run.is_empty(), "{what}");
         } else {
@@ -525,16 +535,33 @@ mod tests {
         for codec in &mut codecs() {
             let raw = noise(512 << 10, 3);
             let run = run_of(codec.as_mut(), &raw);
-            assert!(run.len() <= raw.len() + 9 * 5 + 5, "{}: {}", codec.name(), run.len());
+            assert!(
+                run.len() <= raw.len() + 9 * 5 + 5,
+                "{}: {}",
+                codec.name(),
+                run.len()
+            );
         }
     }
 
     #[test]
     fn run_does_not_depend_on_what_the_codec_did_before() {
         for codec in &mut codecs() {
-            let inputs = [prose(300_000, 1), noise(70_000, 2), prose(5, 3), prose(300_000, 1)];
-            let runs: Vec<_> = inputs.iter().map(|raw| run_of(codec.as_mut(), raw)).collect();
-            assert!(runs[0] == runs[3], "{}: state leaks into the next run", codec.name());
+            let inputs = [
+                prose(300_000, 1),
+                noise(70_000, 2),
+                prose(5, 3),
+                prose(300_000, 1),
+            ];
+            let runs: Vec<_> = inputs
+                .iter()
+                .map(|raw| run_of(codec.as_mut(), raw))
+                .collect();
+            assert!(
+                runs[0] == runs[3],
+                "{}: state leaks into the next run",
+                codec.name()
+            );
             for (raw, run) in inputs.iter().zip(&runs) {
                 assert!(inflate(run, raw.len()).unwrap() == *raw);
             }
@@ -564,7 +591,9 @@ mod tests {
                     assert_eq!(out, b"x");
                 }
                 let mut out = b"x".to_vec();
-                let error = inflater.inflate_run(&run, raw.len() + 1, &mut out).unwrap_err();
+                let error = inflater
+                    .inflate_run(&run, raw.len() + 1, &mut out)
+                    .unwrap_err();
                 assert!(
                     matches!(error, CodecError::Shorter { got, .. } if got == raw.len()),
                     "{error}"
@@ -580,7 +609,10 @@ mod tests {
         let error = Inflater::new()
             .inflate_run(&[0; 100], usize::MAX / 2, &mut out)
             .unwrap_err();
-        assert!(matches!(error, CodecError::Implausible { body_len: 100, .. }));
+        assert!(matches!(
+            error,
+            CodecError::Implausible { body_len: 100, .. }
+        ));
         assert_eq!(out.capacity(), 0);
     }
 
@@ -616,12 +648,17 @@ mod tests {
     fn stored_body_must_be_as_long_as_declared() {
         let mut inflater = Inflater::new();
         let mut out = Vec::new();
-        inflater.read_body(CodecId::Stored, b"ab", 2, &mut out).unwrap();
+        inflater
+            .read_body(CodecId::Stored, b"ab", 2, &mut out)
+            .unwrap();
         assert_eq!(out, b"ab");
         let shorter = inflater.read_body(CodecId::Stored, b"ab", 3, &mut out);
         assert!(matches!(shorter, Err(CodecError::Shorter { got: 2, .. })));
         let longer = inflater.read_body(CodecId::Stored, b"ab", 1, &mut out);
-        assert!(matches!(longer, Err(CodecError::Longer { expected: 1, .. })));
+        assert!(matches!(
+            longer,
+            Err(CodecError::Longer { expected: 1, .. })
+        ));
         assert_eq!(out, b"ab");
     }
 
@@ -630,7 +667,10 @@ mod tests {
         assert_eq!(CompressionLevel::new(0), None);
         assert_eq!(CompressionLevel::new(10), None);
         assert_eq!(CompressionLevel::new(1), Some(CompressionLevel::default()));
-        assert_eq!(CompressionLevel::new(9).map(CompressionLevel::level), Some(9));
+        assert_eq!(
+            CompressionLevel::new(9).map(CompressionLevel::level),
+            Some(9)
+        );
     }
 
     proptest! {

@@ -5,6 +5,8 @@
 //! sinks share one image of it; nothing is copied after it is built.
 
 pub mod codec;
+#[cfg(feature = "isal")]
+pub mod isal;
 
 use std::ops::Range;
 

@@ -291,7 +291,11 @@ mod tests {
             let crc = crc32fast::hash(&raw) ^ crc_change;
             member.add_run(crc, raw.len() as u64 + len_change);
             gzip.extend_from_slice(&member.finish());
-            assert!(GzDecoder::new(&gzip[..]).read_to_end(&mut Vec::new()).is_err());
+            assert!(
+                GzDecoder::new(&gzip[..])
+                    .read_to_end(&mut Vec::new())
+                    .is_err()
+            );
         }
     }
 
@@ -355,7 +359,9 @@ mod tests {
         assert_eq!(run.raw_crc32, crc32fast::hash(&pieces.concat()));
         let raw_len = usize::try_from(run.raw_len).unwrap();
         let mut raw = Vec::new();
-        Inflater::new().inflate_run(&body, raw_len, &mut raw).unwrap();
+        Inflater::new()
+            .inflate_run(&body, raw_len, &mut raw)
+            .unwrap();
         (raw, body)
     }
 
