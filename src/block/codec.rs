@@ -663,6 +663,29 @@ mod tests {
     }
 
     #[test]
+    fn raw_beyond_the_limit_is_refused_before_memory_is_taken() {
+        let raw = vec![0; RUN_RAW_BYTES_MAX + 1];
+        for codec in &mut codecs() {
+            let mut out = Vec::new();
+            let error = codec.compress_run(&raw, &mut out).unwrap_err();
+            assert!(matches!(error, CodecError::RawTooLong { .. }), "{error}");
+            assert_eq!(out.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn buffer_with_the_promised_room_is_not_reallocated() {
+        for codec in &mut codecs() {
+            for raw in [noise(512 << 10, 13), prose(512 << 10, 13), noise(1, 1)] {
+                let mut out = Vec::with_capacity(run_room_bytes(raw.len()));
+                let before = out.as_ptr();
+                codec.compress_run(&raw, &mut out).unwrap();
+                assert_eq!(out.as_ptr(), before, "{}", codec.name());
+            }
+        }
+    }
+
+    #[test]
     fn levels_outside_one_to_nine_are_none() {
         assert_eq!(CompressionLevel::new(0), None);
         assert_eq!(CompressionLevel::new(10), None);
