@@ -5,6 +5,7 @@
 //! sinks share one image of it; nothing is copied after it is built.
 
 pub mod codec;
+mod inflate;
 #[cfg(feature = "isal")]
 pub mod isal;
 
