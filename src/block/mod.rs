@@ -6,6 +6,9 @@
 
 pub mod codec;
 pub mod metadata;
+mod inflate;
+#[cfg(feature = "isal")]
+pub mod isal;
 
 use std::ops::Range;
 

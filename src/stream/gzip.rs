@@ -393,6 +393,43 @@ mod tests {
         }
     }
 
+    /// Refuses the second run it is asked for.
+    struct FailsOnce(ZlibCodec, u32);
+
+    impl Codec for FailsOnce {
+        fn id(&self) -> crate::block::CodecId {
+            self.0.id()
+        }
+
+        fn name(&self) -> &'static str {
+            "fails once"
+        }
+
+        fn compress_run(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+            self.1 += 1;
+            if self.1 == 2 {
+                return Err(CodecError::Deflate {
+                    codec: self.name(),
+                    raw_len: raw.len(),
+                    reason: "told to".to_owned(),
+                });
+            }
+            self.0.compress_run(raw, out)
+        }
+    }
+
+    #[test]
+    fn run_after_a_failed_one_starts_from_nothing() {
+        let codec = FailsOnce(ZlibCodec::new(CompressionLevel::FASTEST), 0);
+        let mut recompressor = Recompressor::new(Box::new(codec));
+        let mut dropped = Vec::new();
+        let long = vec![b'x'; 2 * RECOMPRESS_RAW_BYTES];
+        recompressor.push(b"before ", &mut dropped).unwrap();
+        assert!(recompressor.push(&long, &mut dropped).is_err());
+        let (raw, _) = recompress(&mut recompressor, &[b"after"]);
+        assert_eq!(raw, b"after");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
