@@ -410,63 +410,6 @@ pub(super) mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
-    fn body_of_another_length_than_declared_is_refused_and_leaves_the_buffer_alone() {
-        for codec in &mut codecs() {
-            for raw in [prose(40_000, 5), vec![b'a'; 40_000], noise(40_000, 5)] {
-                let run = run_of(codec.as_mut(), &raw);
-                let mut inflater = Inflater::new();
-                for declared in [0, 1, raw.len() - 258, raw.len() - 1] {
-                    let mut out = b"x".to_vec();
-                    let error = inflater.inflate_run(&run, declared, &mut out).unwrap_err();
-                    assert!(matches!(error, CodecError::Longer { .. }), "{error}");
-                    assert_eq!(out, b"x");
-                }
-                let mut out = b"x".to_vec();
-                let error = inflater
-                    .inflate_run(&run, raw.len() + 1, &mut out)
-                    .unwrap_err();
-                assert!(
-                    matches!(error, CodecError::Shorter { got, .. } if got == raw.len()),
-                    "{error}"
-                );
-                assert_eq!(out, b"x");
-            }
-        }
-    }
-
-    #[test]
-    fn declared_length_beyond_what_deflate_can_hold_takes_no_memory() {
-        let mut out = Vec::new();
-        let error = Inflater::new()
-            .inflate_run(&[0; 100], usize::MAX / 2, &mut out)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            CodecError::Implausible { body_len: 100, .. }
-        ));
-        assert_eq!(out.capacity(), 0);
-    }
-
-    #[test]
-    fn deflate_that_a_splice_could_not_continue_is_not_a_run() {
-        let mut codec = ZlibCodec::new(CompressionLevel::FASTEST);
-        let run = run_of(&mut codec, b"{}\n");
-        let not_a_run = |body: &[u8]| {
-            let error = inflate(body, 3).unwrap_err();
-            assert!(matches!(error, CodecError::NotARun { .. }), "{error}");
-        };
-        // Ended for good; with bytes behind the end; with the marker cut within.
-        not_a_run(&[&run[..], &FINAL_BLOCK].concat());
-        not_a_run(&[&run[..], &FINAL_BLOCK, b"more"].concat());
-        not_a_run(&run[..run.len() - 1]);
-        // The block before the marker ends off the byte boundary.
-        assert!(inflate(&run[..run.len() - 5], 3).is_err());
-    }
-
-    #[test]
-=======
->>>>>>> codec
     fn run_that_outgrows_its_buffer_goes_on_and_the_next_is_not_disturbed() {
         let raw = noise(400_000, 11);
         for level in 1..=9 {
@@ -479,23 +422,6 @@ pub(super) mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
-    fn stored_body_must_be_as_long_as_declared() {
-        let mut inflater = Inflater::new();
-        let mut out = Vec::new();
-        inflater
-            .read_body(CodecId::Stored, b"ab", 2, &mut out)
-            .unwrap();
-        assert_eq!(out, b"ab");
-        let shorter = inflater.read_body(CodecId::Stored, b"ab", 3, &mut out);
-        assert!(matches!(shorter, Err(CodecError::Shorter { got: 2, .. })));
-        let longer = inflater.read_body(CodecId::Stored, b"ab", 1, &mut out);
-        assert!(matches!(
-            longer,
-            Err(CodecError::Longer { expected: 1, .. })
-        ));
-        assert_eq!(out, b"ab");
-=======
     fn raw_beyond_the_limit_is_refused_before_memory_is_taken() {
         let raw = vec![0; RUN_RAW_BYTES_MAX + 1];
         for codec in &mut codecs() {
@@ -516,7 +442,6 @@ pub(super) mod tests {
                 assert_eq!(out.as_ptr(), before, "{}", codec.name());
             }
         }
->>>>>>> codec
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! sinks share one image of it; nothing is copied after it is built.
 
 pub mod codec;
-pub mod metadata;
 mod inflate;
 #[cfg(feature = "isal")]
 pub mod isal;
+pub mod metadata;
 
 use std::ops::Range;
 

@@ -1,5 +1,6 @@
 //! The journal: a durable sequence of blocks.
 
+pub mod cursor;
 pub mod format;
 pub mod reader;
 pub mod recovery;

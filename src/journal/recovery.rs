@@ -107,14 +107,14 @@ struct Surveyed {
     sealed: bool,
     /// Set when the walk ended at a region that does not hold.
     broken: Option<Broken>,
+    /// Events in it are lost: the file stays as it is, for whoever looks into it.
+    damaged: bool,
 }
 
 #[derive(Debug)]
 struct Broken {
     position: u64,
     error: FormatError,
-    /// A later block of the segment says events up to here were durable when it was written.
-    claimed: Offset,
 }
 
 /// Recovers the journal in `files.dir` and fills `catalog`. `cursors_end` is the highest
@@ -132,32 +132,33 @@ pub fn recover(
     let mut segments = survey(files, &mut findings)?;
     let sequence = segments.last().map_or(1, |last| last.entry.sequence + 1);
     trim_superseded(&mut segments);
-    let mut end = Offset(0);
+    let mut end = segments
+        .first()
+        .map_or(Offset(0), |oldest| oldest.entry.first);
     for at in 0..segments.len() {
-        let claimed_behind = segments[at + 1..]
-            .iter()
-            .map(|later| later.entry.first)
-            .chain([cursors_end])
-            .max()
-            .unwrap_or(cursors_end);
-        let segment = &mut segments[at];
-        if segment.entry.first > end && at > 0 && segment.entry.first != end {
-            findings.push(Finding::Missing {
-                range: OffsetRange {
-                    first: end,
-                    end: segment.entry.first,
-                },
-            });
-        }
-        if let Some(broken) = &segment.broken {
-            findings.push(judge_broken(segment, broken, claimed_behind));
-        }
-        end = end.max(segment.end);
+        // Segments are put to use at the durable end: the next one's first offset, or a
+        // cursor behind the last, claims everything before it.
+        let claimed = segments
+            .get(at + 1)
+            .map_or(cursors_end, |next| next.entry.first);
+        let finding = judge_end(&segments[at], claimed);
+        segments[at].damaged |= matches!(finding, Some(Finding::Damaged { .. }));
+        findings.extend(finding);
+        end = end.max(segments[at].end);
     }
     let chain = segments.last().map_or([0; 32], |last| last.chain);
     let state = last_state(files, &segments, &mut findings)?;
+    let mut removed = false;
     for segment in &segments {
-        seal_if_sound(files, segment)?;
+        if segment.index.is_empty() && !segment.damaged {
+            files.disk.remove(&segment.entry.path)?;
+            removed = true;
+            continue;
+        }
+        if let Err(error) = seal_if_sound(files, segment) {
+            // Nothing is lost by it: the next start walks the segment again.
+            tracing::warn!(path = %segment.entry.path.display(), %error, "seal segment");
+        }
         catalog.add(SegmentEntry {
             end: Some(segment.end),
             ..segment.entry.clone()
@@ -256,6 +257,7 @@ fn survey_segment(
             index,
             sealed: true,
             broken: None,
+            damaged: false,
         });
     }
     walk(&mut scan, entry, chain, findings)
@@ -277,6 +279,7 @@ fn walk(
         index: Vec::new(),
         sealed: false,
         broken: None,
+        damaged: false,
     };
     let mut position = SegmentScan::FIRST_POSITION;
     loop {
@@ -289,12 +292,7 @@ fn walk(
             Err(error) => error,
         };
         let Some(later) = claimant(scan, position, segment.end)? else {
-            let claimed = segment.end;
-            segment.broken = Some(Broken {
-                position,
-                error,
-                claimed,
-            });
+            segment.broken = Some(Broken { position, error });
             return Ok(segment);
         };
         findings.push(Finding::Damaged {
@@ -305,6 +303,7 @@ fn walk(
             },
             error: format!("at byte {position}: {error}"),
         });
+        segment.damaged = true;
         position = later.next_position();
         segment.take(&later);
     }
@@ -343,35 +342,57 @@ impl Surveyed {
 
 /// For offsets held twice the later segment wins: what an earlier one has of them is not
 /// counted as its own.
-fn trim_superseded(segments: &mut Vec<Surveyed>) {
+fn trim_superseded(segments: &mut [Surveyed]) {
     let mut first_behind = Offset(u64::MAX);
     for segment in segments.iter_mut().rev() {
         if segment.end > first_behind {
             segment.end = first_behind.max(segment.entry.first);
             segment.index.retain(|entry| entry.first < segment.end);
-            // What was cut off is the reason it was given up: no trailer vouches for it.
+            // What was cut off is the reason it was given up.
             segment.broken = None;
-            segment.sealed = true;
         }
-        first_behind = first_behind.min(segment.entry.first);
+        // A later segment that never got a block supersedes nothing.
+        if !segment.index.is_empty() {
+            first_behind = first_behind.min(segment.entry.first);
+        }
     }
 }
 
-fn judge_broken(segment: &Surveyed, broken: &Broken, claimed_behind: Offset) -> Finding {
-    let claimed = broken.claimed.max(claimed_behind);
+/// What the end of a segment means, when events up to `claimed` were durable.
+fn judge_end(segment: &Surveyed, claimed: Offset) -> Option<Finding> {
     let path = segment.entry.path.clone();
-    if claimed > segment.end {
-        let range = OffsetRange {
-            first: segment.end,
-            end: claimed,
-        };
-        let error = format!("at byte {}: {}", broken.position, broken.error);
-        Finding::Damaged { path, range, error }
-    } else {
-        Finding::TornTail {
+    let lost = OffsetRange {
+        first: segment.end,
+        end: claimed,
+    };
+    match &segment.broken {
+        Some(broken) if !lost.is_empty() => {
+            let error = format!("at byte {}: {}", broken.position, broken.error);
+            Some(Finding::Damaged {
+                path,
+                range: lost,
+                error,
+            })
+        }
+        Some(broken) => Some(Finding::TornTail {
             path,
             position: broken.position,
-        }
+        })
+        .filter(|_| broken.is_torn()),
+        None => (!lost.is_empty()).then_some(Finding::Missing { range: lost }),
+    }
+}
+
+impl Broken {
+    /// False where there are just the zeros the file was made with: nothing was begun there.
+    fn is_torn(&self) -> bool {
+        !matches!(
+            self.error,
+            FormatError::Magic {
+                found: [0, 0, 0, 0],
+                ..
+            }
+        )
     }
 }
 
@@ -431,16 +452,13 @@ fn last_state(
 /// Seals a segment that an unclean stop left open, unless it is damaged: then it stays as it
 /// is, for whoever looks into it.
 fn seal_if_sound(files: &SegmentFiles, segment: &Surveyed) -> io::Result<()> {
-    let Some(last) = segment.index.last().filter(|_| !segment.sealed) else {
+    let Some(last) = segment
+        .index
+        .last()
+        .filter(|_| !segment.sealed && !segment.damaged)
+    else {
         return Ok(());
     };
-    let contiguous = segment
-        .index
-        .windows(2)
-        .all(|pair| pair[0].first.plus(u64::from(pair[0].events)) == pair[1].first);
-    if !contiguous {
-        return Ok(());
-    }
     let (index, index_crc32c) = format::encode_index(&segment.index);
     let trailer = Trailer {
         segment: segment.entry.segment,

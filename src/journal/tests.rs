@@ -305,7 +305,8 @@ fn a_flipped_byte_in_a_durable_block_is_damage_of_just_that_block() {
     }
     let path = journal.catalog.list()[0].path.clone();
     // Blocks of 5,000 bytes take two pages behind the header page: the third begins here.
-    disk.flip(&path, 4096 + 2 * 8192 + 300, 3).expect("the byte is there");
+    disk.flip(&path, 4096 + 2 * 8192 + 300, 3)
+        .expect("the byte is there");
     disk.crash(1);
     let (journal, recovered) = Journal::open(&disk, Offset(0));
     assert_eq!(recovered.start.next, Offset(50));
