@@ -1,1 +1,4 @@
 //! weir
+pub mod ingest;
+pub mod limits;
+pub mod os;

@@ -1,0 +1,2 @@
+//! Inputs: from bytes of a socket, body or file to judged lines in a block's buffer.
+pub mod validate;
