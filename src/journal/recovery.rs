@@ -172,6 +172,9 @@ pub fn recover(
             },
         });
     }
+    if removed {
+        files.disk.sync_dir(&files.dir)?;
+    }
     let start = WriterStart {
         journal: files.journal,
         next: end.max(cursors_end),

@@ -8,3 +8,4 @@ pub mod buffers;
 pub mod disk;
 pub mod memory_disk;
 pub mod real_disk;
+pub mod simd;
