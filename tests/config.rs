@@ -31,7 +31,7 @@ fn repository(path: &str) -> PathBuf {
 /// Compares a file with what it should hold, or writes it when told to.
 fn assert_file_holds(path: &Path, expected: &str) {
     if std::env::var_os("WEIR_BLESS").is_some() {
-        fs::write(path, expected).unwrap();
+        fs::write(path, expected).expect("the file can be written");
     }
     let found = fs::read_to_string(path).unwrap_or_default();
     assert_eq!(
@@ -178,7 +178,7 @@ fn keys_of(text: &str) -> BTreeSet<(String, String)> {
         _ => line,
     });
     let text = text.collect::<Vec<_>>().join("\n");
-    let root = DeTable::parse(&text).unwrap();
+    let root = DeTable::parse(&text).expect("the file is TOML");
     let mut keys = BTreeSet::new();
     for section in SECTIONS {
         for table in tables_at(root.get_ref(), section.path) {
@@ -300,7 +300,7 @@ fn the_default_memory_grows_with_the_machine() {
         let plan = parse(text, "weir.toml", &environment).unwrap();
         assert_eq!(plan.memory_bytes_max, mebibytes << 20, "{cores} cores");
         assert_eq!(plan.shard.count, cores.min(64));
-        assert_eq!(plan.shard.pin, true);
+        assert!(plan.shard.pin);
     }
 }
 

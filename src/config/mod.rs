@@ -102,7 +102,8 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Plan, 
         return Err(ConfigErrors::of_file(name, text));
     }
     let report = Report::new(text);
-    let tables = syntax::parse_tables(text, &report);
+    let readable = syntax::readable(text);
+    let tables = syntax::parse_tables(&readable, &report);
     unknown_sections(&report, tables.get_ref());
     let plan = node::read_plan(&report, tables.get_ref(), environment);
     match report.into_errors(name) {

@@ -145,7 +145,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             Some(_) => return url,
             None => format!("is not a whole URL; {EXAMPLE}"),
         };
-        self.report.refuse(&given, rule);
+        self.report.refuse(given, rule);
         None
     }
 
@@ -155,7 +155,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             let rule = format!("is one too many; {HEADERS_MAX} are the limit, remove some");
             self.report.say(&beyond.place, rule);
         }
-        for (name, value) in given {
+        for (name, value) in given.into_iter().take(HEADERS_MAX) {
             let Ok(header) = HeaderName::from_bytes(name.value.as_bytes()) else {
                 let rule = "is no header name; write letters, digits and -";
                 self.report.say(&name.place, rule);

@@ -28,6 +28,8 @@ pub(crate) struct Section<'r, 'i> {
     report: &'r Report<'i>,
     spec: &'static SectionSpec,
     table: Option<&'r DeTable<'i>>,
+    /// The file has something else where the table should be, which was reported.
+    is_broken: bool,
     /// Path of its header, with the operator's names: `stream.siem.batch`.
     path: String,
     /// Place of the section; `key` holds the prefix of its keys, such as `batch.`.
@@ -48,6 +50,7 @@ impl<'r, 'i> Section<'r, 'i> {
             report,
             spec,
             table,
+            is_broken: false,
             path,
             place,
             asked: RefCell::default(),
@@ -62,7 +65,9 @@ impl<'r, 'i> Section<'r, 'i> {
             .and_then(|table| find_table(self.report, table, name, (&path, self.at(name, None))));
         let (table, line) = found.unzip();
         let place = self.at(&format!("{name}."), line.or(self.place.line));
-        Section::new(self.report, spec, table, (path, place))
+        let mut section = Section::new(self.report, spec, table, (path, place));
+        section.is_broken = table.is_none() && self.has(name);
+        section
     }
 
     /// True when the file has a section of that name inside this one.
@@ -240,18 +245,29 @@ impl<'r, 'i> Section<'r, 'i> {
         }
     }
 
+    /// True when an unknown key will be reported as one that may stand for `name`.
+    fn has_misspelt(&self, name: &str) -> bool {
+        let typed = self.table.into_iter().flatten();
+        typed
+            .map(|(key, _)| key.get_ref().as_ref())
+            .filter(|typed| self.spec.key(typed).is_none() && !self.spec.tables.contains(typed))
+            .any(|typed| suggest::nearest(typed, self.known()) == Some(name))
+    }
+
+    /// All that may stand in the section.
+    fn known(&self) -> impl Iterator<Item = &'static str> {
+        let keys = self.spec.keys.iter().map(|key| key.name);
+        keys.chain(self.spec.tables.iter().copied())
+    }
+
     /// What an operator who typed an unknown key may have meant.
     fn hint(&self, name: &str, prefix: &str) -> String {
-        let here = || {
-            let keys = self.spec.keys.iter().map(|key| key.name);
-            keys.chain(self.spec.tables.iter().copied())
-        };
-        if let Some(near) = suggest::nearest(name, here()) {
+        if let Some(near) = suggest::nearest(name, self.known()) {
             return format!("did you mean {prefix}{near}?");
         }
         let elsewhere = sections_with(name);
         if elsewhere.is_empty() {
-            let known: Vec<_> = here().collect();
+            let known: Vec<_> = self.known().collect();
             format!("known here: {}", known.join(", "))
         } else {
             format!("it belongs in {elsewhere}")
@@ -301,7 +317,7 @@ impl<'r, 'i> Section<'r, 'i> {
                 })
             }
             Fallback::Required => {
-                if origin == Origin::Default {
+                if origin == Origin::Default && !self.is_broken && !self.has_misspelt(name) {
                     let example = value::example(key);
                     self.report.missing(
                         &place,
@@ -362,7 +378,7 @@ pub(crate) fn named_tables<'r, 'i>(
         if !is_name(name) {
             report.say(
                 &place,
-                "is no name; write 1 to 64 of the characters a-z A-Z 0-9 _ -",
+                "the name does not do; write 1 to 64 of the characters a-z A-Z 0-9 _ -",
             );
         }
         let path = format!("{kind}.{name}");
@@ -379,7 +395,11 @@ pub(crate) fn named_tables<'r, 'i>(
         let rule = format!("is one too many; {NAMED_TABLES_MAX} are the limit, remove some");
         report.say(&beyond.place, rule);
     }
-    named.into_iter().map(|(_, named)| named).collect()
+    named
+        .into_iter()
+        .map(|(_, named)| named)
+        .take(NAMED_TABLES_MAX)
+        .collect()
 }
 
 /// Names become file names, parts of identities and metric labels.

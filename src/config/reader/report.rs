@@ -144,6 +144,11 @@ impl<'i> Report<'i> {
         }
     }
 
+    /// The text, as the operator wrote it.
+    pub(crate) fn text(&self) -> &'i str {
+        self.text
+    }
+
     /// Line of a byte offset, from 1.
     pub(crate) fn line(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= offset)
@@ -151,16 +156,12 @@ impl<'i> Report<'i> {
 
     /// Text of a line, from 1, without its end; empty past the last.
     pub(crate) fn line_text(&self, line: usize) -> &'i str {
-        let start = line
-            .checked_sub(1)
-            .and_then(|at| self.line_starts.get(at).copied());
-        let end = self
-            .line_starts
-            .get(line)
-            .map_or(self.text.len(), |next| next - 1);
-        start
-            .and_then(|start| self.text.get(start..end))
-            .unwrap_or_default()
+        let starts = &self.line_starts;
+        let Some(start) = line.checked_sub(1).and_then(|at| starts.get(at)) else {
+            return "";
+        };
+        let end = starts.get(line).map_or(self.text.len(), |next| next - 1);
+        &self.text[*start..end]
     }
 
     /// Column of a byte offset, from 1, in characters.
@@ -314,7 +315,10 @@ mod tests {
         for number in 0..103 {
             report.push(Mistake::of_file(format!("mistake {number:03}")));
         }
-        let text = report.into_errors("f").unwrap().to_string();
+        let text = report
+            .into_errors("f")
+            .expect("there are mistakes")
+            .to_string();
         assert_eq!(text.lines().count(), 102);
         assert!(text.ends_with("f: and 3 more\n103 mistakes; nothing was started"));
     }

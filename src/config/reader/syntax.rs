@@ -2,30 +2,87 @@
 //!
 //! Parsing goes on behind an error, so that one run tells them all.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::report::{Mistake, Report, shown};
 
-/// The tables of a text. What is not TOML is reported and left out of them.
-pub(crate) fn parse_tables<'i>(text: &'i str, report: &Report<'i>) -> Spanned<DeTable<'i>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let range = error.span().unwrap_or(text.len()..text.len());
-        if error.message() == "duplicate key" {
-            report.push(duplicate(report, range));
-        } else {
-            report.push(unreadable(report, range, error.message()));
+/// The text with the lines taken out (blank, so that places stay) behind which the parser
+/// would read nothing more: it stops at a key without a value. Borrowed when there is none.
+pub(crate) fn readable(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..LINES_BLANKED_MAX {
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let Some(at) = errors
+            .iter()
+            .filter(|error| error.message().starts_with(STOPS))
+            .find_map(toml::de::Error::span)
+            .map(|range| range.start.min(text.len()))
+        else {
+            break;
+        };
+        let bytes = text.as_bytes();
+        let start = memchr::memrchr(b'\n', &bytes[..at]).map_or(0, |newline| newline + 1);
+        let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
+        let blank = " ".repeat(end - start);
+        if start == end || text[start..end] == blank {
+            break;
         }
+        text.to_mut().replace_range(start..end, &blank);
     }
+    text
+}
+
+/// The message at which the parser stops building tables.
+const STOPS: &str = "key with no value";
+
+/// Each costs one more reading of the text.
+const LINES_BLANKED_MAX: usize = 20;
+
+/// The tables of a text. What is not TOML is reported and left out of them.
+pub(crate) fn parse_tables<'i>(readable: &'i str, report: &Report<'_>) -> Spanned<DeTable<'i>> {
+    if readable != report.text() {
+        report_errors(report, DeTable::parse_recoverable(report.text()).1);
+    }
+    let (table, errors) = DeTable::parse_recoverable(readable);
+    report_errors(report, errors);
     table
 }
 
-fn unreadable(report: &Report<'_>, range: std::ops::Range<usize>, message: &str) -> Mistake {
+fn report_errors(report: &Report<'_>, errors: Vec<toml::de::Error>) {
+    let end = report.text().len();
+    // A duplicate is looked for in all lines before it, so their number is bounded.
+    for error in errors.into_iter().take(ERRORS_MAX) {
+        let range = error.span().unwrap_or(end..end);
+        if error.message() != "duplicate key" {
+            report.push(unreadable(report, range, error.message()));
+        } else if let Some(mistake) = duplicate(report, range) {
+            report.push(mistake);
+        }
+    }
+}
+
+/// More errors than are shown, and few enough to look at each.
+const ERRORS_MAX: usize = 1_000;
+
+fn unreadable(report: &Report<'_>, range: Range<usize>, message: &str) -> Mistake {
+    // The parser takes nothing behind the = for a word without quotes.
+    let message = if range.is_empty() && message.starts_with("string values must be quoted") {
+        "missing value"
+    } else {
+        message
+    };
     let fix = FIXES
         .iter()
         .find_map(|(start, fix)| message.starts_with(start).then_some(*fix))
         .unwrap_or("correct or remove it");
+    // What the parser expects of a word without quotes helps no one.
+    let message = message
+        .trim_end_matches(", expected literal string")
+        .trim_end_matches(", expected nothing");
     Mistake {
         line: Some(report.line(range.start)),
         column: Some(report.column(range.start)),
@@ -40,6 +97,15 @@ const FIXES: &[(&str, &str)] = &[
         "string values must be quoted",
         "put the value in double quotes",
     ),
+    (
+        "invalid float",
+        "write a number, or put text in double quotes",
+    ),
+    (
+        "invalid integer",
+        "write a number, or put text in double quotes",
+    ),
+    ("invalid datetime", "put it in double quotes"),
     ("key with no value", "write it as key = value"),
     ("missing value", "write a value behind the ="),
     ("unclosed table", "close the header with ]"),
@@ -62,14 +128,20 @@ const FIXES: &[(&str, &str)] = &[
     ("cannot recurse further", "nothing here nests that deep"),
 ];
 
-/// A key or table given twice, with the line of the first when it is found.
-fn duplicate(report: &Report<'_>, range: std::ops::Range<usize>) -> Mistake {
+/// A key or table given twice, with the line of the first when it is found. `None` for
+/// what is given twice only because its table is.
+fn duplicate(report: &Report<'_>, range: Range<usize>) -> Option<Mistake> {
     let line = report.line(range.start);
-    let line_text = report.line_text(line);
-    let text = match header(line_text) {
+    let header_at = |at: usize| header(report.line_text(at));
+    let first_header = |path: &str| (1..line).find(|at| header_at(*at) == Some(path));
+    let text = match header_at(line) {
         Some(path) => {
-            let first = (1..line).find(|at| header(report.line_text(*at)) == Some(path));
-            let first = first.map_or(String::new(), |at| format!(", first on line {at}"));
+            let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+            let parents = (1..line).filter(|at| header_at(*at) == Some(parent));
+            if parents.count() > 1 {
+                return None;
+            }
+            let first = line_words(first_header(path));
             match table_words(path) {
                 Some(words) => {
                     format!("{words} is given twice{first}; rename one of them or merge the two")
@@ -79,22 +151,28 @@ fn duplicate(report: &Report<'_>, range: std::ops::Range<usize>) -> Mistake {
         }
         None => {
             let key = report.typed(range);
-            let section = (1..line).rfind(|at| header(report.line_text(*at)).is_some());
+            let section = (1..line).rfind(|at| header_at(*at).is_some());
+            let path = section.and_then(header_at);
+            if path.is_some_and(|path| first_header(path) != section) {
+                return None;
+            }
             let first = (section.unwrap_or(1)..line)
-                .find(|at| key_of(report.line_text(*at)) == Some(key.as_str()))
-                .map_or(String::new(), |at| format!(", first on line {at}"));
-            let section = section
-                .and_then(|at| header(report.line_text(at)))
-                .map_or(String::new(), |path| format!("[{}]: ", shown(path)));
+                .find(|at| key_of(report.line_text(*at)) == Some(key.as_str()));
+            let first = line_words(first);
+            let section = path.map_or(String::new(), |path| format!("[{}]: ", shown(path)));
             format!("{section}{key} is given twice{first}; remove one of them")
         }
     };
-    Mistake {
+    Some(Mistake {
         line: Some(line),
         column: None,
         text,
         of_absence: false,
-    }
+    })
+}
+
+fn line_words(first: Option<usize>) -> String {
+    first.map_or(String::new(), |line| format!(", first on line {line}"))
 }
 
 /// Path of a table header such as `[stream.siem.http]`.
@@ -129,7 +207,7 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let report = Report::new(text);
-        parse_tables(text, &report);
+        parse_tables(&readable(text), &report);
         let errors = report
             .into_errors("weir.toml")
             .map(|errors| errors.to_string());
@@ -144,7 +222,7 @@ mod tests {
     fn toml_errors_name_line_column_and_fix() {
         check(
             "[node]\ndata_dir = /var/lib\n",
-            "weir.toml:2:12: not TOML: string values must be quoted, expected literal string; put the value in double quotes",
+            "weir.toml:2:12: not TOML: string values must be quoted; put the value in double quotes",
         );
         check(
             "[node\nshards = 2\n",

@@ -73,8 +73,12 @@ pub(super) fn span(value: &DeValue<'_>, key: &Key) -> Result<Option<Duration>, S
             return Ok(None);
         }
         _ => {
+            let forever = match except {
+                Except::MinusOneIsForever => ", or -1 for forever",
+                Except::None | Except::ZeroIsNever => "",
+            };
             return Err(format!(
-                "is a number without a unit; write for example {} = {}",
+                "is a number without a unit; write for example {} = {}{forever}",
                 key.name,
                 example(key)
             ));
@@ -199,7 +203,7 @@ pub(super) fn word(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "text",
         DeValue::Integer(_) => "a number",
         DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a time",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
