@@ -1,7 +1,7 @@
 //! The one table of configuration keys: name, range, default and meaning of each.
 //!
 //! The reader takes ranges and defaults from here, messages name them, and
-//! `docs/configuration.md` is written from it ([`reference`]). A key that code reads must
+//! `docs/configuration.md` is written from it ([`mod@reference`]). A key that code reads must
 //! stand here, and a key that stands here must be read; both are tested.
 
 pub mod input;
