@@ -164,7 +164,7 @@ pub fn recover(
             ..segment.entry.clone()
         });
     }
-    if cursors_end > end {
+    if segments.is_empty() && cursors_end > end {
         findings.push(Finding::Missing {
             range: OffsetRange {
                 first: end,
