@@ -6,5 +6,6 @@
 
 pub mod buffers;
 pub mod disk;
+pub mod durable;
 pub mod memory_disk;
 pub mod real_disk;

@@ -1,0 +1,262 @@
+//! What the durable writer promises, in both modes, on real and memory files.
+
+use std::path::Path;
+
+use super::*;
+use crate::os::disk::{Disk, OpenMode};
+use crate::os::memory_disk::{DiskOperation, MemoryDisk};
+use crate::os::real_disk::RealDisk;
+
+const NEW: OpenMode = OpenMode {
+    write: true,
+    create: true,
+    direct: false,
+};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Runs a check on a writer with a ring, where the kernel allows one, and on a thread.
+fn in_both_modes(check: impl AsyncFn(&mut DurableWriter)) {
+    for prefer_ring in [true, false] {
+        runtime().block_on(async {
+            let mut writer = DurableWriter::start(prefer_ring, "test").unwrap();
+            check(&mut writer).await;
+        });
+    }
+}
+
+fn pages(byte: u8, count: usize) -> Bytes {
+    let mut buffer = AlignedBuffer::zeroed(count * DISK_PAGE_BYTES);
+    buffer.as_mut_slice().fill(byte);
+    buffer.freeze()
+}
+
+fn request(
+    ticket: u64,
+    file: &Arc<dyn DiskFile>,
+    offset: u64,
+    buffers: Vec<Bytes>,
+) -> WriteRequest {
+    WriteRequest {
+        ticket,
+        file: Arc::clone(file),
+        offset,
+        buffers,
+        direct: false,
+    }
+}
+
+fn content(file: &dyn DiskFile) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    assert_eq!(file.read_at(&mut bytes, 0).unwrap(), bytes.len());
+    bytes
+}
+
+#[test]
+fn buffers_of_two_requests_land_back_to_back() {
+    in_both_modes(async |writer| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("a"), NEW).unwrap();
+        let small = |bytes: &'static [u8]| Bytes::from_static(bytes);
+        writer.submit(request(
+            7,
+            &file,
+            0,
+            vec![small(b"ab"), small(b""), small(b"cd")],
+        ));
+        writer.submit(request(8, &file, 4, vec![small(b"ef")]));
+        assert_eq!(writer.outstanding(), 2);
+        let mut tickets = Vec::new();
+        for _ in 0..2 {
+            let done = writer.completed().await;
+            done.result.unwrap();
+            tickets.push(done.ticket);
+        }
+        tickets.sort_unstable();
+        assert_eq!(tickets, [7, 8]);
+        assert_eq!(writer.outstanding(), 0);
+        assert_eq!(content(&*file), b"abcdef");
+    });
+}
+
+#[test]
+fn direct_pages_are_written_where_the_file_system_has_direct_io() {
+    in_both_modes(async |writer| {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = dir.path().join("a");
+        let direct = OpenMode {
+            direct: true,
+            ..NEW
+        };
+        let Ok(file) = RealDisk.open(&path, direct) else {
+            return;
+        };
+        for round in 0..4_u8 {
+            writer.submit(WriteRequest {
+                direct: true,
+                ..request(
+                    u64::from(round),
+                    &file,
+                    u64::from(round) * 3 * DISK_PAGE_BYTES as u64,
+                    vec![pages(round, 1), pages(round, 2)],
+                )
+            });
+            writer.completed().await.result.unwrap();
+        }
+        let expected: Vec<u8> = (0..4_u8)
+            .flat_map(|round| vec![round; 3 * DISK_PAGE_BYTES])
+            .collect();
+        let buffered = RealDisk.open(&path, NEW).unwrap();
+        assert_eq!(content(&*buffered), expected);
+    });
+}
+
+#[test]
+fn a_failed_write_is_reported_with_its_ticket_and_the_writer_goes_on() {
+    in_both_modes(async |writer| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let good = RealDisk.open(&path, NEW).unwrap();
+        let read_only = OpenMode {
+            write: false,
+            ..NEW
+        };
+        let bad = RealDisk.open(&path, read_only).unwrap();
+        writer.submit(request(1, &bad, 0, vec![Bytes::from_static(b"x")]));
+        let done = writer.completed().await;
+        assert_eq!(done.ticket, 1);
+        done.result.unwrap_err();
+        writer.submit(request(2, &good, 0, vec![Bytes::from_static(b"y")]));
+        let done = writer.completed().await;
+        assert_eq!(done.ticket, 2);
+        done.result.unwrap();
+        assert_eq!(content(&*good), b"y");
+    });
+}
+
+#[test]
+fn memory_files_are_written_durably_and_may_fail() {
+    in_both_modes(async |writer| {
+        let disk = MemoryDisk::new();
+        let path = Path::new("/a");
+        let file = disk
+            .open(
+                path,
+                OpenMode {
+                    direct: true,
+                    ..NEW
+                },
+            )
+            .unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk.fail_next(DiskOperation::WriteDurable, io::ErrorKind::StorageFull, 1);
+        for expected in [Some(io::ErrorKind::StorageFull), None] {
+            writer.submit(WriteRequest {
+                direct: true,
+                ..request(1, &file, 0, vec![pages(1, 1), pages(2, 1)])
+            });
+            let result = writer.completed().await.result;
+            assert_eq!(result.err().map(|error| error.kind()), expected);
+        }
+        disk.crash_with(&mut |_| false);
+        let file = disk.open(path, NEW).unwrap();
+        assert_eq!(content(&*file), [vec![1; 4096], vec![2; 4096]].concat());
+        assert_eq!(disk.counts().durable_writes, 2);
+    });
+}
+
+#[test]
+fn a_dropped_wait_loses_no_outcome() {
+    in_both_modes(async |writer| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("a"), NEW).unwrap();
+        for round in 0..50 {
+            writer.submit(request(round, &file, 0, vec![pages(1, 16)]));
+            // Polled once and dropped, before or after the disk is done.
+            tokio::select! {
+                biased;
+                done = writer.completed() => {
+                    assert_eq!(done.ticket, round);
+                    continue;
+                }
+                () = std::future::ready(()) => {}
+            }
+            let done = writer.completed().await;
+            assert_eq!(done.ticket, round);
+            done.result.unwrap();
+        }
+    });
+}
+
+#[test]
+fn waiting_for_nothing_never_ends() {
+    in_both_modes(async |writer| {
+        tokio::select! {
+            biased;
+            done = writer.completed() => panic!("{done:?}"),
+            () = std::future::ready(()) => {}
+        }
+    });
+}
+
+#[test]
+fn dropping_the_writer_waits_for_writes_in_flight() {
+    for prefer_ring in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("a"), NEW).unwrap();
+        runtime().block_on(async {
+            let mut writer = DurableWriter::start(prefer_ring, "test").unwrap();
+            writer.submit(request(1, &file, 0, vec![pages(1, 256)]));
+            writer.submit(request(2, &file, 1 << 20, vec![pages(2, 256)]));
+        });
+        // Nobody holds the buffers or the file any more, and the bytes are there.
+        assert_eq!(Arc::strong_count(&file), 1);
+        assert_eq!(
+            content(&*file),
+            [vec![1; 1 << 20], vec![2; 1 << 20]].concat()
+        );
+    }
+}
+
+#[test]
+fn the_switch_chooses_the_thread_and_says_so() {
+    runtime().block_on(async {
+        let writer = DurableWriter::start(false, "test").unwrap();
+        assert_eq!(
+            writer.mode().to_string(),
+            "a writer thread (io_uring is switched off)"
+        );
+    });
+}
+
+#[test]
+#[should_panic(expected = "more than 2 durable writes in flight")]
+fn a_third_request_in_flight_is_refused() {
+    runtime().block_on(async {
+        let mut writer = DurableWriter::start(false, "test").unwrap();
+        let disk = MemoryDisk::new();
+        let file = disk.open(Path::new("/a"), NEW).unwrap();
+        for ticket in 0..3 {
+            writer.submit(request(ticket, &file, 0, vec![Bytes::from_static(b"x")]));
+        }
+    });
+}
+
+#[test]
+#[should_panic(expected = "an unaligned direct write")]
+fn an_unaligned_direct_request_is_refused() {
+    runtime().block_on(async {
+        let mut writer = DurableWriter::start(false, "test").unwrap();
+        let disk = MemoryDisk::new();
+        let file = disk.open(Path::new("/a"), NEW).unwrap();
+        writer.submit(WriteRequest {
+            direct: true,
+            ..request(1, &file, 0, vec![Bytes::from_static(b"x")])
+        });
+    });
+}
