@@ -18,8 +18,10 @@ use crate::os::buffers::{AlignedBuffer, is_page_aligned};
 use crate::os::disk::DiskFile;
 use crate::os::real_disk::write_durable;
 
+mod ring;
 mod thread;
 
+use ring::RingWriter;
 use thread::ThreadWriter;
 
 /// Requests that may be outstanding: one on the disk and one behind it, so that the disk
@@ -86,6 +88,7 @@ pub struct DurableWriter {
 
 #[derive(Debug)]
 enum Engine {
+    Ring(RingWriter),
     Thread(ThreadWriter),
 }
 
@@ -99,14 +102,25 @@ impl DurableWriter {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(prefer_ring: bool, name: &str) -> io::Result<Self> {
-        let _ = prefer_ring;
-        let why = "io_uring is switched off".to_owned();
-        Ok(Self {
-            engine: Engine::Thread(ThreadWriter::start(name)?),
-            mode: WriterMode::Thread(why),
+        let refusal = if prefer_ring {
+            match RingWriter::start() {
+                Ok(writer) => return Ok(Self::on(Engine::Ring(writer), WriterMode::Ring)),
+                Err(error) => format!("io_uring is refused: {error}"),
+            }
+        } else {
+            "io_uring is switched off".to_owned()
+        };
+        let engine = Engine::Thread(ThreadWriter::start(name)?);
+        Ok(Self::on(engine, WriterMode::Thread(refusal)))
+    }
+
+    fn on(engine: Engine, mode: WriterMode) -> Self {
+        Self {
+            engine,
+            mode,
             outstanding: 0,
             not_send: PhantomData,
-        })
+        }
     }
 
     /// How this writer writes, for one line in the log.
@@ -151,6 +165,7 @@ impl DurableWriter {
         );
         self.outstanding += 1;
         match &mut self.engine {
+            Engine::Ring(writer) => writer.submit(request),
             Engine::Thread(writer) => writer.submit(request),
         }
     }
@@ -162,6 +177,7 @@ impl DurableWriter {
             std::future::pending::<()>().await;
         }
         let done = match &mut self.engine {
+            Engine::Ring(writer) => writer.completed().await,
             Engine::Thread(writer) => writer.completed().await,
         };
         self.outstanding -= 1;

@@ -260,3 +260,75 @@ fn an_unaligned_direct_request_is_refused() {
         });
     });
 }
+
+const IO_URING_SETUP: i64 = 425;
+const IO_URING_ENTER: i64 = 426;
+
+/// Makes the kernel refuse a system call to this thread and those it starts, as containers do.
+fn refuse(system_call: i64) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let filter = SeccompFilter::new(
+        [(system_call, vec![])].into_iter().collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+/// Runs a check on a thread of its own, because a filter cannot be taken back.
+fn on_own_thread(check: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().spawn(check).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn where_io_uring_is_refused_a_thread_writes_and_the_reason_is_told() {
+    for system_call in [IO_URING_SETUP, IO_URING_ENTER] {
+        on_own_thread(move || {
+            refuse(system_call);
+            runtime().block_on(async {
+                let mut writer = DurableWriter::start(true, "test").unwrap();
+                let WriterMode::Thread(why) = writer.mode() else {
+                    panic!("the ring works under the filter");
+                };
+                assert!(why.starts_with("io_uring is refused: "), "{why}");
+                let dir = tempfile::tempdir().unwrap();
+                let file = RealDisk.open(&dir.path().join("a"), NEW).unwrap();
+                writer.submit(request(1, &file, 0, vec![Bytes::from_static(b"x")]));
+                writer.completed().await.result.unwrap();
+                assert_eq!(content(&*file), b"x");
+            });
+        });
+    }
+}
+
+#[test]
+fn a_ring_refused_at_work_fails_every_request_and_reports_each() {
+    on_own_thread(|| {
+        runtime().block_on(async {
+            let mut writer = DurableWriter::start(true, "test").unwrap();
+            if *writer.mode() != WriterMode::Ring {
+                return;
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let file = RealDisk.open(&dir.path().join("a"), NEW).unwrap();
+            let write = |ticket| request(ticket, &file, 0, vec![Bytes::from_static(b"x")]);
+            writer.submit(write(1));
+            refuse(IO_URING_ENTER);
+            writer.submit(write(2));
+            // The first was with the kernel already and goes on.
+            let mut outcomes = Vec::new();
+            for _ in 0..2 {
+                let done = writer.completed().await;
+                outcomes.push((done.ticket, done.result.err().map(|error| error.kind())));
+            }
+            outcomes.sort_unstable();
+            let refused = Some(io::ErrorKind::PermissionDenied);
+            assert_eq!(outcomes, [(1, None), (2, refused)]);
+            writer.submit(write(3));
+            writer.completed().await.result.unwrap_err();
+        });
+    });
+}
