@@ -88,7 +88,7 @@ pub struct DurableWriter {
 
 #[derive(Debug)]
 enum Engine {
-    Ring(RingWriter),
+    Ring(Box<RingWriter>),
     Thread(ThreadWriter),
 }
 
@@ -104,7 +104,7 @@ impl DurableWriter {
     pub fn start(prefer_ring: bool, name: &str) -> io::Result<Self> {
         let refusal = if prefer_ring {
             match RingWriter::start() {
-                Ok(writer) => return Ok(Self::on(Engine::Ring(writer), WriterMode::Ring)),
+                Ok(ring) => return Ok(Self::on(Engine::Ring(Box::new(ring)), WriterMode::Ring)),
                 Err(error) => format!("io_uring is refused: {error}"),
             }
         } else {
@@ -168,6 +168,18 @@ impl DurableWriter {
             Engine::Ring(writer) => writer.submit(request),
             Engine::Thread(writer) => writer.submit(request),
         }
+    }
+
+    /// The next outcome, if there is one already. Costs no system call while nothing is
+    /// done, so that a busy shard may ask every turn and need not wait for its runtime to
+    /// poll: tokio does that only once in `event_interval` tasks.
+    pub fn try_completed(&mut self) -> Option<WriteDone> {
+        let done = match &mut self.engine {
+            Engine::Ring(writer) => writer.try_completed(),
+            Engine::Thread(writer) => writer.try_completed(),
+        }?;
+        self.outstanding -= 1;
+        Some(done)
     }
 
     /// Waits for the next outcome. Cancel safe: dropping the future loses none. Never ends

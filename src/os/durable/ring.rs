@@ -155,11 +155,16 @@ impl RingWriter {
         self.advance();
     }
 
+    /// Looks at the completions in memory; enters the kernel only to start what comes next.
+    pub(super) fn try_completed(&mut self) -> Option<WriteDone> {
+        self.reap();
+        self.advance();
+        self.ready.pop_front()
+    }
+
     pub(super) async fn completed(&mut self) -> WriteDone {
         loop {
-            self.reap();
-            self.advance();
-            if let Some(done) = self.ready.pop_front() {
+            if let Some(done) = self.try_completed() {
                 return done;
             }
             if !self.untaken.is_empty() {
@@ -406,10 +411,7 @@ impl std::fmt::Debug for RingWriter {
 /// Makes a ring with the flags that spare interrupts, or without where the kernel is older
 /// than they are (6.0).
 fn new_ring() -> io::Result<IoUring> {
-    let modern = IoUring::builder()
-        .setup_single_issuer()
-        .setup_coop_taskrun()
-        .build(RING_ENTRIES);
+    let modern = IoUring::builder().setup_single_issuer().build(RING_ENTRIES);
     match modern {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => IoUring::new(RING_ENTRIES),
         made => made,

@@ -193,6 +193,69 @@ fn a_dropped_wait_loses_no_outcome() {
     });
 }
 
+/// A file in memory whose writes panic.
+#[derive(Debug)]
+struct PanickingFile;
+
+impl DiskFile for PanickingFile {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        panic!("on purpose")
+    }
+    fn write_durable_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        panic!("on purpose")
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[test]
+fn requests_of_a_dead_writer_thread_are_reported_as_failed() {
+    runtime().block_on(async {
+        let mut writer = DurableWriter::start(false, "test").unwrap();
+        let file: Arc<dyn DiskFile> = Arc::new(PanickingFile);
+        for ticket in [1, 2, 3] {
+            writer.submit(request(ticket, &file, 0, vec![Bytes::from_static(b"x")]));
+            let done = writer.completed().await;
+            assert_eq!(done.ticket, ticket);
+            let error = done.result.unwrap_err();
+            assert_eq!(error.to_string(), "the writer thread died");
+        }
+    });
+}
+
+#[test]
+fn an_outcome_can_be_asked_for_without_waiting() {
+    in_both_modes(async |writer| {
+        assert!(writer.try_completed().is_none());
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("a"), NEW).unwrap();
+        writer.submit(request(9, &file, 0, vec![pages(1, 1)]));
+        let done = loop {
+            if let Some(done) = writer.try_completed() {
+                break done;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(done.ticket, 9);
+        done.result.unwrap();
+        assert_eq!(writer.outstanding(), 0);
+        assert!(writer.try_completed().is_none());
+    });
+}
+
 #[test]
 fn waiting_for_nothing_never_ends() {
     in_both_modes(async |writer| {

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{WRITES_IN_FLIGHT_MAX, WriteDone, WriteRequest, write_blocking};
@@ -46,18 +47,34 @@ impl ThreadWriter {
         drop(requests.try_send(request));
     }
 
+    pub(super) fn try_completed(&mut self) -> Option<WriteDone> {
+        match self.outcomes.try_recv() {
+            Ok(done) => Some(self.reported(done)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => self.lost(),
+        }
+    }
+
     pub(super) async fn completed(&mut self) -> WriteDone {
         if let Some(done) = self.outcomes.recv().await {
-            self.outstanding.retain(|ticket| *ticket != done.ticket);
-            return done;
+            return self.reported(done);
         }
-        match self.outstanding.pop_front() {
-            Some(ticket) => WriteDone {
-                ticket,
-                result: Err(io::Error::other("the writer thread died")),
-            },
+        match self.lost() {
+            Some(done) => done,
             None => std::future::pending().await,
         }
+    }
+
+    fn reported(&mut self, done: WriteDone) -> WriteDone {
+        self.outstanding.retain(|ticket| *ticket != done.ticket);
+        done
+    }
+
+    /// The thread is dead and its channel is drained: what is still outstanding has failed.
+    fn lost(&mut self) -> Option<WriteDone> {
+        let ticket = self.outstanding.pop_front()?;
+        let result = Err(io::Error::other("the writer thread died"));
+        Some(WriteDone { ticket, result })
     }
 }
 
