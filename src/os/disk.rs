@@ -22,6 +22,10 @@ pub struct OpenMode {
 }
 
 /// An open file.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "the length is a question to the system that may fail, not a container's"
+)]
 pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Reads from `offset` until `buffer` is full or the file ends; returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;

@@ -162,7 +162,7 @@ pub(crate) fn progress_of(written: usize, direct: bool) -> io::Result<usize> {
 }
 
 /// True for the errors by which a kernel or file system refuses `RWF_DSYNC`.
-fn is_flag_refusal(error: &io::Error) -> bool {
+pub(crate) fn is_flag_refusal(error: &io::Error) -> bool {
     [Errno::OPNOTSUPP, Errno::NOSYS]
         .iter()
         .any(|refusal| error.raw_os_error() == Some(refusal.raw_os_error()))
