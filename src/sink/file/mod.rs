@@ -345,7 +345,7 @@ impl FileSink {
     }
 
     /// The file and its length; `None` when it is not there.
-    fn open_existing(&self, path: &Path) -> Result<Option<(Arc<dyn DiskFile>, u64)>, FileError> {
+    fn open_existing(&self, path: &Path) -> Result<Option<FoundFile>, FileError> {
         let file = match self.disk.open(path, EXISTING) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(during("open", path))?,
@@ -402,6 +402,9 @@ impl std::fmt::Debug for FileSink {
             .finish_non_exhaustive()
     }
 }
+
+/// An open file and its length in bytes.
+type FoundFile = (Arc<dyn DiskFile>, u64);
 
 /// What failed, on which path.
 #[derive(Debug, thiserror::Error)]

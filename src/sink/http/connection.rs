@@ -44,12 +44,14 @@ pub(super) struct Connection {
     progress: Arc<Progress>,
 }
 
+type HyperConnection = http1::Connection<TokioIo<Wire>, ParcelBody>;
+
 /// hyper's half of the connection, which moves bytes when polled.
 #[derive(Debug)]
 struct Driver {
     /// `None` once the connection has ended. It is dropped then, because that is what makes
     /// hyper fail a request which it had taken but not begun.
-    io: Option<Pin<Box<http1::Connection<TokioIo<Wire>, ParcelBody>>>>,
+    io: Option<Pin<Box<HyperConnection>>>,
 }
 
 /// Why an exchange brought no reply.

@@ -139,3 +139,35 @@ impl AsyncWrite for Wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn an_answer_before_a_reset_is_read_after_the_failed_write() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let progress = Arc::new(Progress::default());
+        let mut wire = Wire::new(Socket::Plain(tcp.unwrap()), Arc::clone(&progress));
+        wire.write_all(b"request").await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        // Wait for the request, so that closing with it unread is a reset.
+        assert_eq!(peer.peek(&mut [0]).unwrap(), 1);
+        peer.write_all(b"refused").unwrap();
+        drop(peer);
+        for _ in 0..3 {
+            wire.write_all(&[b'x'; 100_000]).await.unwrap();
+        }
+        wire.flush().await.unwrap();
+        progress.body_taken.store(true, Ordering::Relaxed);
+        let mut answer = [0; 7];
+        wire.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"refused");
+        assert!(progress.write_error.get().is_some());
+        assert!(progress.answered.load(Ordering::Relaxed));
+        assert!(!progress.sent_whole());
+    }
+}
