@@ -24,6 +24,8 @@
 //! The file is opened anew for every batch: it costs microseconds, and a file that was
 //! moved away or replaced is noticed instead of written to unseen.
 //!
+//! Errors are the disk's own, which name operation and path.
+//!
 //! Calls to the disk block the stream's thread, as that thread has nothing else to do; so a
 //! delivery runs to its end once begun and cannot be cancelled in the middle of a write.
 
@@ -107,7 +109,7 @@ impl FileSink {
     }
 
     /// One delivery. Every step that needs a record ends it with `RecordFirst`.
-    fn advance(&mut self, parcel: &Parcel) -> Result<Outcome, FileError> {
+    fn advance(&mut self, parcel: &Parcel) -> io::Result<Outcome> {
         let body_bytes = parcel.body_bytes();
         if body_bytes == 0 {
             return Ok(Outcome::Delivered);
@@ -128,14 +130,13 @@ impl FileSink {
             self.record_due = true;
             return Ok(Outcome::RecordFirst);
         }
-        let path = self.name.current();
         self.tail_torn = true;
         let mut at = self.state().length;
         for chunk in &parcel.body {
-            file.write_at(chunk, at).map_err(during("write", &path))?;
+            file.write_at(chunk, at)?;
             at += chunk.len() as u64;
         }
-        file.sync().map_err(during("sync", &path))?;
+        file.sync()?;
         self.tail_torn = false;
         if self.state().length == 0 {
             self.state_mut().opened = (self.clock)();
@@ -146,7 +147,7 @@ impl FileSink {
     }
 
     /// Once after start: brings file and recorded state together.
-    fn check(&mut self) -> Result<(), FileError> {
+    fn check(&mut self) -> io::Result<()> {
         if self.checked {
             return Ok(());
         }
@@ -162,9 +163,7 @@ impl FileSink {
             same
         });
         let dir = &self.name.dir;
-        self.disk
-            .create_dir_all(dir)
-            .map_err(during("create directory", dir))?;
+        self.disk.create_dir_all(dir)?;
         let found = self.open_existing(&path)?;
         match (found, recorded) {
             (None, recorded) => self.begin_file(recorded.as_ref())?,
@@ -183,7 +182,7 @@ impl FileSink {
         file: &dyn DiskFile,
         length: u64,
         recorded: FileState,
-    ) -> Result<(), FileError> {
+    ) -> io::Result<()> {
         let path = &recorded.path;
         if length == 0 && recorded.closing {
             // Renamed, and the new file made, before a crash.
@@ -198,32 +197,30 @@ impl FileSink {
                 stream = %self.stream, path = %path.display(), cut_bytes = length - recorded.length,
                 "cut what was written after the last cursor record; it is delivered again"
             );
-            file.set_len(recorded.length).map_err(during("cut", path))?;
-            file.sync().map_err(during("sync", path))?;
+            file.set_len(recorded.length)?;
+            file.sync()?;
         }
-        self.content = content_of(file, recorded.length).map_err(during("read", path))?;
+        self.content = content_of(file, recorded.length)?;
         self.state = Some(recorded);
         Ok(())
     }
 
     /// The file to write to, when it is as `state` says. `None` after going on with another
     /// one, which must be recorded first.
-    fn current_file(&mut self) -> Result<Option<Arc<dyn DiskFile>>, FileError> {
+    fn current_file(&mut self) -> io::Result<Option<Arc<dyn DiskFile>>> {
         let path = self.name.current();
         let expected = self.state().length;
         let Some((file, length)) = self.open_existing(&path)? else {
             let dir = &self.name.dir;
-            self.disk
-                .create_dir_all(dir)
-                .map_err(during("create directory", dir))?;
+            self.disk.create_dir_all(dir)?;
             let previous = self.state.clone();
             self.begin_file(previous.as_ref())?;
             return Ok(None);
         };
         if length > expected && self.tail_torn {
-            file.set_len(expected).map_err(during("cut", &path))?;
+            file.set_len(expected)?;
             // A rename may come next, and the closed file must not grow back.
-            file.sync().map_err(during("sync", &path))?;
+            file.sync()?;
         } else if length != expected {
             self.warn_changed(expected, length);
             self.adopt(file.as_ref(), length)?;
@@ -233,21 +230,18 @@ impl FileSink {
     }
 
     /// Goes on at the end of a file that is not as recorded.
-    fn adopt(&mut self, file: &dyn DiskFile, length: u64) -> Result<(), FileError> {
+    fn adopt(&mut self, file: &dyn DiskFile, length: u64) -> io::Result<()> {
         let path = self.name.current();
-        let look = during("read", &path);
-        self.content = content_of(file, length).map_err(look)?;
+        self.content = content_of(file, length)?;
         let ends_whole = match self.content {
             None => true,
             Some(Compression::Gzip) => false,
-            Some(Compression::Identity) => {
-                last_byte(file, length).map_err(during("read", &path))? == Some(b'\n')
-            }
+            Some(Compression::Identity) => last_byte(file, length)? == Some(b'\n'),
         };
         // Nothing says that the file's entry and content are durable; what is recorded must be.
-        file.sync().map_err(during("sync", &path))?;
+        file.sync()?;
         let dir = &self.name.dir;
-        self.disk.sync_dir(dir).map_err(during("sync", dir))?;
+        self.disk.sync_dir(dir)?;
         self.state = Some(FileState {
             length,
             opened: (self.clock)(),
@@ -261,7 +255,7 @@ impl FileSink {
 
     /// Makes the file, or takes an empty one. `previous` is where the sink stood: unless it
     /// was closing, the file should have been there.
-    fn begin_file(&mut self, previous: Option<&FileState>) -> Result<(), FileError> {
+    fn begin_file(&mut self, previous: Option<&FileState>) -> io::Result<()> {
         let path = self.name.current();
         if let Some(previous) = previous
             && !previous.closing
@@ -274,9 +268,9 @@ impl FileSink {
             ..EXISTING
         };
         let opened = self.disk.open(&path, mode);
-        opened.map_err(during("create", &path))?;
+        opened?;
         let dir = &self.name.dir;
-        self.disk.sync_dir(dir).map_err(during("sync", dir))?;
+        self.disk.sync_dir(dir)?;
         self.state = Some(FileState {
             length: 0,
             opened: (self.clock)(),
@@ -300,17 +294,13 @@ impl FileSink {
     }
 
     /// Renames the file and makes a new one. May be called again after it failed half-way.
-    fn rotate(&mut self) -> Result<(), FileError> {
+    fn rotate(&mut self) -> io::Result<()> {
         let path = self.name.current();
         let mut closed = None;
         // An empty file is the new one of an earlier call; a missing one was renamed.
         if let Some((_, 1..)) = self.open_existing(&path)? {
-            let dir = &self.name.dir;
-            let names = self.disk.list(dir).map_err(during("list", dir))?;
-            let to = self.name.closed((self.clock)(), &names);
-            self.disk
-                .rename(&path, &to)
-                .map_err(during("rename", &path))?;
+            let to = self.closed_name()?;
+            self.disk.rename(&path, &to)?;
             tracing::info!(stream = %self.stream, path = %to.display(), "closed a file");
             closed = Some(to);
         }
@@ -322,15 +312,30 @@ impl FileSink {
         Ok(())
     }
 
+    /// A name for the closed file that nothing has yet.
+    fn closed_name(&self) -> io::Result<PathBuf> {
+        let now = (self.clock)();
+        // A directory that cannot be listed must not keep the file from being closed.
+        let mut names = self.disk.list(&self.name.dir).unwrap_or_default();
+        loop {
+            let path = self.name.closed(now, &names);
+            if !self.disk.exists(&path)? {
+                return Ok(path);
+            }
+            let taken = path.file_name().and_then(|name| name.to_str());
+            names.push(taken.expect("a closed file's name is UTF-8").to_owned());
+        }
+    }
+
     /// Removes closed files beyond `keep_files`, oldest first, but not the one just closed:
     /// after a clock that went back its name need not be the newest.
-    fn remove_oldest(&self, just_closed: Option<&Path>) -> Result<(), FileError> {
+    fn remove_oldest(&self, just_closed: Option<&Path>) -> io::Result<()> {
         let keep = usize::try_from(self.settings.keep_files).unwrap_or(usize::MAX);
         if keep == 0 {
             return Ok(());
         }
         let dir = &self.name.dir;
-        let names = self.disk.list(dir).map_err(during("list", dir))?;
+        let names = self.disk.list(dir)?;
         let mut closed = self.name.closed_among(&names);
         let newest = just_closed.and_then(Path::file_name);
         closed.retain(|name| Some(name.as_os_str()) != newest);
@@ -338,19 +343,19 @@ impl FileSink {
         let surplus = closed.len().saturating_sub(kept_besides);
         for name in &closed[..surplus] {
             let path = dir.join(name);
-            self.disk.remove(&path).map_err(during("remove", &path))?;
+            self.disk.remove(&path)?;
             tracing::info!(stream = %self.stream, path = %path.display(), "removed a closed file");
         }
         Ok(())
     }
 
     /// The file and its length; `None` when it is not there.
-    fn open_existing(&self, path: &Path) -> Result<Option<FoundFile>, FileError> {
+    fn open_existing(&self, path: &Path) -> io::Result<Option<FoundFile>> {
         let file = match self.disk.open(path, EXISTING) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(during("open", path))?,
+            opened => opened?,
         };
-        let length = file.len().map_err(during("look at", path))?;
+        let length = file.len()?;
         Ok(Some((file, length)))
     }
 
@@ -406,26 +411,12 @@ impl std::fmt::Debug for FileSink {
 /// An open file and its length in bytes.
 type FoundFile = (Arc<dyn DiskFile>, u64);
 
-/// What failed, on which path.
-#[derive(Debug, thiserror::Error)]
-#[error("{step} {}: {source}", path.display())]
-struct FileError {
-    step: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
 /// Opens a file that is there, buffered: batches are not aligned to pages.
 const EXISTING: OpenMode = OpenMode {
     write: true,
     create: false,
     direct: false,
 };
-
-fn during(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    let path = path.to_owned();
-    move |source| FileError { step, path, source }
-}
 
 /// How a file's content is compressed, told by its first bytes; `None` for an empty file.
 fn content_of(file: &dyn DiskFile, length: u64) -> io::Result<Option<Compression>> {
