@@ -12,4 +12,5 @@ pub mod gather;
 pub mod json_array;
 pub mod reject;
 pub mod settings;
+pub mod tcp;
 pub mod validate;

@@ -163,7 +163,7 @@ impl Connection {
             self.settle_rest().await;
         }
         // The writer is gone already when the sender stopped reading; nothing is left to say.
-        drop(finished.send(self.lines.lines()));
+        finished.send(self.lines.lines()).ok();
         let written = tokio::time::timeout(ACK_LINGER, writer).await;
         let end = end?;
         match written {
@@ -176,7 +176,15 @@ impl Connection {
     /// Receives until the sender is done, silent too long, or the node stops.
     async fn receive_all(&mut self) -> io::Result<End> {
         loop {
-            if self.input.door.wait_for(|state| state != GateState::Busy && state != GateState::Full && state != GateState::Failed).await
+            if self
+                .input
+                .door
+                .wait_for(|state| {
+                    state != GateState::Busy
+                        && state != GateState::Full
+                        && state != GateState::Failed
+                })
+                .await
                 == GateState::Stopping
             {
                 return Ok(End::Stopping);
@@ -220,7 +228,9 @@ impl Connection {
         let carried = self.lines.carried();
         let (buffer, start) = gather.open_buffer(carried + RECEIVE_BYTES_MAX);
         let from = start + carried;
-        let received = self.stream.try_read(&mut buffer[from..from + RECEIVE_BYTES_MAX])?;
+        let received = self
+            .stream
+            .try_read(&mut buffer[from..from + RECEIVE_BYTES_MAX])?;
         if received == 0 {
             return Ok(0);
         }
@@ -349,13 +359,16 @@ impl Connection {
                 counts: InputCounts::default(),
                 labels: &self.labels,
                 received: now.wall,
-                waiter: Some(Waiter { fate: Rc::clone(&fate), line: lines }),
+                waiter: Some(Waiter {
+                    fate: Rc::clone(&fate),
+                    line: lines,
+                }),
             };
             gather.keep(start, judged, now.monotonic);
         }
         self.input.door.changed();
         // When it cannot be made durable, closing without the last ack is all there is to say.
-        drop(fate.reach(lines).await);
+        fate.reach(lines).await.ok();
     }
 }
 
@@ -406,7 +419,10 @@ impl AckRejects {
         }
         self.counted.push_back((line, rejected.len() as u64));
         let room = ACK_REJECTS_MAX.saturating_sub(self.named.len());
-        let named = rejected.iter().take(room).map(|line| (line.number, line.detail.clone()));
+        let named = rejected
+            .iter()
+            .take(room)
+            .map(|line| (line.number, line.detail.clone()));
         self.named.extend(named);
     }
 
@@ -458,7 +474,10 @@ struct LineJudge<'a> {
 
 impl<'a> LineJudge<'a> {
     fn new(admission: &'a Admission) -> Self {
-        Self { admission, rejected: Vec::new() }
+        Self {
+            admission,
+            rejected: Vec::new(),
+        }
     }
 }
 

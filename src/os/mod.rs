@@ -12,7 +12,7 @@ pub mod durable;
 pub mod limits;
 pub mod memory_disk;
 pub mod real_disk;
-pub mod simd;
 pub mod signals;
+pub mod simd;
 pub mod sockets;
 pub mod systemd;
