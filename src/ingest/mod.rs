@@ -9,3 +9,4 @@ pub mod fate;
 pub mod gather;
 pub mod reject;
 pub mod settings;
+pub mod validate;

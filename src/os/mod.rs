@@ -5,3 +5,4 @@
 //! clock in their place.
 
 pub mod disk;
+pub mod simd;
