@@ -4,7 +4,10 @@
 //! about 220 bytes, every line different in values and in length, so that the branch predictor cannot learn them.
 //! Throughput is printed by criterion; 1 GiB/s is 0.93 ns a byte.
 
-use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
 use serde::de::IgnoredAny;
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -15,27 +18,53 @@ criterion_group!(benches, validation);
 criterion_main!(benches);
 
 fn validation(criterion: &mut Criterion) {
-    for corpus in [audit_events(), waf_events(), audit_events_spaced(), audit_events_accented()] {
+    for corpus in [
+        audit_events(),
+        waf_events(),
+        audit_events_spaced(),
+        audit_events_accented(),
+    ] {
         let mut group = criterion.benchmark_group(format!("validate/{}", corpus.name));
         group.throughput(Throughput::Bytes(corpus.bytes as u64));
         for level in Level::available() {
             let validator = Validator::with_level(Some(level));
-            over_lines(&mut group, level.name(), &corpus, |line| validator.validate(line).is_ok());
+            over_lines(&mut group, level.name(), &corpus, |line| {
+                validator.validate(line).is_ok()
+            });
         }
         let portable = Validator::with_level(None);
-        over_lines(&mut group, "portable", &corpus, |line| portable.validate(line).is_ok());
-        over_lines(&mut group, "sonic_rs", &corpus, |line| sonic_rs::from_slice::<sonic_rs::LazyValue<'_>>(line).is_ok());
+        over_lines(&mut group, "portable", &corpus, |line| {
+            portable.validate(line).is_ok()
+        });
+        over_lines(&mut group, "sonic_rs", &corpus, |line| {
+            sonic_rs::from_slice::<sonic_rs::LazyValue<'_>>(line).is_ok()
+        });
         over_lines(&mut group, "serde_json", &corpus, |line| {
-            std::str::from_utf8(line).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+            std::str::from_utf8(line)
+                .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
         });
         group.finish();
     }
 }
 
-fn over_lines(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, corpus: &Corpus, accepts: impl Fn(&[u8]) -> bool) {
-    assert!(corpus.lines().all(&accepts), "{name} refuses a line of {}", corpus.name);
+fn over_lines(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    corpus: &Corpus,
+    accepts: impl Fn(&[u8]) -> bool,
+) {
+    assert!(
+        corpus.lines().all(&accepts),
+        "{name} refuses a line of {}",
+        corpus.name
+    );
     group.bench_function(name, |bencher| {
-        bencher.iter(|| corpus.lines().filter(|line| accepts(black_box(line))).count());
+        bencher.iter(|| {
+            corpus
+                .lines()
+                .filter(|line| accepts(black_box(line)))
+                .count()
+        });
     });
 }
 
@@ -57,12 +86,19 @@ impl Corpus {
             ends.push(buffer.len());
             buffer.push(b'\n');
         }
-        Self { name, bytes: buffer.len(), buffer, ends }
+        Self {
+            name,
+            bytes: buffer.len(),
+            buffer,
+            ends,
+        }
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 1));
-        starts.zip(&self.ends).map(|(start, end)| &self.buffer[start..*end])
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.buffer[start..*end])
     }
 }
 
@@ -91,7 +127,9 @@ fn audit_events() -> Corpus {
 }
 
 fn audit_events_accented() -> Corpus {
-    Corpus::new("audit_accented", |draw, text| audit_event(draw, text, NAMES_ACCENTED))
+    Corpus::new("audit_accented", |draw, text| {
+        audit_event(draw, text, NAMES_ACCENTED)
+    })
 }
 
 /// As some loggers write them: a space behind every comma and colon.
@@ -110,12 +148,41 @@ fn audit_events_spaced() -> Corpus {
     })
 }
 
-const NAMES: &[&str] = &["maria.souza", "joao.pereira", "svc-deploy", "ana.lima", "root", "carlos.eduardo.santos"];
-const NAMES_ACCENTED: &[&str] = &["Maria Conceição", "João Pereira", "svc-deploy", "Ana Lúcia", "root", "José Antônio"];
+const NAMES: &[&str] = &[
+    "maria.souza",
+    "joao.pereira",
+    "svc-deploy",
+    "ana.lima",
+    "root",
+    "carlos.eduardo.santos",
+];
+const NAMES_ACCENTED: &[&str] = &[
+    "Maria Conceição",
+    "João Pereira",
+    "svc-deploy",
+    "Ana Lúcia",
+    "root",
+    "José Antônio",
+];
 
 fn audit_event(draw: &mut Draw, text: &mut String, names: &[&'static str]) {
-    let service = draw.pick(&["cloud-object-storage", "iam-identity", "kms", "databases-for-postgresql", "is", "codeengine"]);
-    let verb = draw.pick(&["create", "read", "update", "delete", "list", "configure", "enable"]);
+    let service = draw.pick(&[
+        "cloud-object-storage",
+        "iam-identity",
+        "kms",
+        "databases-for-postgresql",
+        "is",
+        "codeengine",
+    ]);
+    let verb = draw.pick(&[
+        "create",
+        "read",
+        "update",
+        "delete",
+        "list",
+        "configure",
+        "enable",
+    ]);
     let region = draw.pick(&["us-south", "eu-de", "br-sao", "jp-tok", "au-syd"]);
     let name = draw.pick(names);
     let status = draw.pick(&["200", "201", "204", "403", "404", "409", "500"]);
@@ -145,7 +212,13 @@ fn audit_event(draw: &mut Draw, text: &mut String, names: &[&'static str]) {
     write!(text, r#""logSourceCRN":"crn:v1:bluemix:public:{service}:{region}:a/{account:032x}:::","requestData":{{"headers":["#).expect("a string takes all");
     for header in 0..=draw.below(4) {
         let comma = if header == 0 { "" } else { "," };
-        write!(text, r#"{comma}{{"name":"x-trace-{}","value":"{:x}"}}"#, draw.below(100), draw.next()).expect("a string takes all");
+        write!(
+            text,
+            r#"{comma}{{"name":"x-trace-{}","value":"{:x}"}}"#,
+            draw.below(100),
+            draw.next()
+        )
+        .expect("a string takes all");
     }
     write!(
         text,

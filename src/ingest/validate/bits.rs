@@ -32,14 +32,21 @@ pub(super) enum Answer {
 /// One line without the white space around it; it begins with `{` and ends with `}`.
 pub(super) struct CheckLine<'a>(pub(super) &'a [u8]);
 
-#[expect(clippy::inline_always, reason = "only inlined code gets the vector instructions of the caller")]
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the vector instructions of the caller"
+)]
 impl Job for CheckLine<'_> {
     type Output = Answer;
 
     #[inline(always)]
     fn run<V: Vector>(self, vector: V) -> Answer {
         let line = self.0;
-        let mut state = State { stack: EMPTY_STACK, non_ascii_at: usize::MAX, ..State::default() };
+        let mut state = State {
+            stack: EMPTY_STACK,
+            non_ascii_at: usize::MAX,
+            ..State::default()
+        };
         let (chunks, rest) = line.as_chunks::<CHUNK_BYTES>();
         let mut base = 0;
         for chunk in chunks {
@@ -51,7 +58,9 @@ impl Job for CheckLine<'_> {
         if !rest.is_empty() && !state.chunk(vector, vector.load_partial(rest), line, base) {
             return Answer::Unsure;
         }
-        state.brackets.flush(&mut state.stack, &mut state.emptied, &mut state.wrong);
+        state
+            .brackets
+            .flush(&mut state.stack, &mut state.emptied, &mut state.wrong);
         let complete = state.in_string == 0 && state.stack == EMPTY_STACK && state.emptied == 1;
         match (state.wrong == 0 && complete, state.non_ascii_at) {
             (false, _) => Answer::Unsure,
@@ -98,7 +107,10 @@ const SPACES: [u8; 16] = *b" \0\0\0\0\0\0\0\0\t\n\0\0\r\0\0";
 /// What may follow a backslash, by its low four bits; `"` and `r` share theirs with `b` and are tested apart.
 const ESCAPED: [u8; 16] = *b"\x01\0b\0tuf\0\0\0\0\0\\\0n/";
 
-#[expect(clippy::inline_always, reason = "only inlined code gets the vector instructions of the caller")]
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the vector instructions of the caller"
+)]
 impl State {
     /// Takes in one chunk, which starts at `base`; `false` when the line is certainly not for the fast path.
     #[inline(always)]
@@ -127,7 +139,14 @@ impl State {
             comma: v.equal(chunk, b',') & !string,
             space: v.equal_to_entry(chunk, &SPACES) & !string,
         };
-        let Tokens { open, close, colon, comma, space, .. } = tokens;
+        let Tokens {
+            open,
+            close,
+            colon,
+            comma,
+            space,
+            ..
+        } = tokens;
         let scalar = !(string | open | close | colon | comma | space);
         let scalar_shifted = scalar << 1 | self.after_scalar;
         self.after_scalar = scalar >> 63;
@@ -147,7 +166,16 @@ impl State {
     /// The local rules, and the proofs of the container kinds.
     #[inline(always)]
     fn neighbours(&mut self, tokens: &Tokens, scalar_start: u64, scalar_end: u64) -> Proofs {
-        let Tokens { string, string_open, string_close, open, close, colon, comma, space } = *tokens;
+        let Tokens {
+            string,
+            string_open,
+            string_close,
+            open,
+            close,
+            colon,
+            comma,
+            space,
+        } = *tokens;
         let value_end = (string_close | close) << 1 | scalar_end | self.after_value;
         let (landed, over) = value_end.overflowing_add(space);
         let follows_value = landed & !space;
@@ -186,7 +214,8 @@ impl State {
         let object = reach(proofs.object, bracket, &mut self.object_proof);
         let count = bracket.count_ones();
         if self.brackets.count + count > u64::BITS {
-            self.brackets.flush(&mut self.stack, &mut self.emptied, &mut self.wrong);
+            self.brackets
+                .flush(&mut self.stack, &mut self.emptied, &mut self.wrong);
         }
         // A count of 64 can only stand when this chunk adds none: shifting by 63 then loses nothing.
         let place = self.brackets.count.min(63);
@@ -262,7 +291,11 @@ impl Brackets {
         let (mut top, mut empty) = (*stack, *emptied);
         for place in 0..self.count {
             containers |= (top & 1) << place;
-            top = if open & 1 == 1 { top << 1 | (square & 1) } else { top >> 1 };
+            top = if open & 1 == 1 {
+                top << 1 | (square & 1)
+            } else {
+                top >> 1
+            };
             empty += u64::from(top <= EMPTY_STACK);
             // Deeper than the stack is wide: the scalar parser knows the real limit.
             *wrong |= top >> 63;
@@ -271,7 +304,11 @@ impl Brackets {
         }
         (*stack, *emptied) = (top, empty);
         *wrong |= self.array & !containers | self.object & containers;
-        let listed = if self.count == 64 { u64::MAX } else { (1 << self.count) - 1 };
+        let listed = if self.count == 64 {
+            u64::MAX
+        } else {
+            (1 << self.count) - 1
+        };
         *wrong |= (self.square ^ containers) & !self.open & listed;
         *self = Self::default();
     }
@@ -280,7 +317,10 @@ impl Brackets {
 /// The `brackets` that have one of `marks` on them or between the bracket before and themselves. `carry` brings and
 /// takes a mark over the chunk's edge.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "only inlined code gets the vector instructions of the caller")]
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the vector instructions of the caller"
+)]
 fn reach(marks: u64, brackets: u64, carry: &mut u64) -> u64 {
     // A run of bytes that are no brackets is a run of ones: adding marks within it carries exactly one bit out of it.
     let between = !brackets;
@@ -300,8 +340,13 @@ fn scalars_are_well_formed(line: &[u8], base: usize, mut marks: u64) -> bool {
         while start > 0 && !scalar::ends_scalar(line[start - 1]) {
             start -= 1;
         }
-        let Ok(end) = scalar::skip_scalar(line, start) else { return false };
-        if line.get(end).is_some_and(|byte| !scalar::ends_scalar(*byte)) {
+        let Ok(end) = scalar::skip_scalar(line, start) else {
+            return false;
+        };
+        if line
+            .get(end)
+            .is_some_and(|byte| !scalar::ends_scalar(*byte))
+        {
             return false;
         }
         marks = match end - base {

@@ -45,7 +45,9 @@ impl Validator {
     /// With the widest instructions of this CPU.
     #[inline]
     pub fn new() -> Self {
-        Self { level: Level::best() }
+        Self {
+            level: Level::best(),
+        }
     }
 
     /// With the given instructions; `None` is the portable parser. For tests and benches.
@@ -59,15 +61,45 @@ impl Validator {
     /// As [`validate`].
     #[inline]
     pub fn validate(&self, line: &[u8]) -> Result<(), Malformed> {
-        let Some(level) = self.level else { return scalar::validate(line) };
-        if is_object(level, line) { Ok(()) } else { explain(line) }
+        let Some(level) = self.level else {
+            return scalar::validate(line);
+        };
+        if is_object(level, line) {
+            Ok(())
+        } else {
+            explain(line)
+        }
+    }
+
+    /// Looks at the ends only: the first byte that is no white space must be `{`, the last `}`.
+    ///
+    /// # Errors
+    /// [`Malformed`] with [`MalformedKind::ObjectExpected`] or [`MalformedKind::UnexpectedEnd`].
+    pub fn validate_ends(&self, line: &[u8]) -> Result<(), Malformed> {
+        let start = line
+            .iter()
+            .take_while(|byte| scalar::is_space(**byte))
+            .count();
+        match trim(line) {
+            [b'{', .., b'}'] => Ok(()),
+            [b'{', ..] => Err(Malformed {
+                at: line.len(),
+                what: MalformedKind::UnexpectedEnd,
+            }),
+            _ => Err(Malformed {
+                at: start,
+                what: MalformedKind::ObjectExpected,
+            }),
+        }
     }
 }
 
 /// Yes for certain, or not.
 fn is_object(level: Level, line: &[u8]) -> bool {
     let trimmed = trim(line);
-    let (Some(b'{'), Some(b'}')) = (trimmed.first(), trimmed.last()) else { return false };
+    let (Some(b'{'), Some(b'}')) = (trimmed.first(), trimmed.last()) else {
+        return false;
+    };
     match level.run(bits::CheckLine(trimmed)) {
         bits::Answer::Valid => true,
         bits::Answer::ValidIfUtf8From(at) => std::str::from_utf8(&trimmed[at..]).is_ok(),

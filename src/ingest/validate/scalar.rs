@@ -10,9 +10,20 @@ use crate::limits::NESTING_DEPTH_MAX;
 /// Accepts exactly one JSON object with optional white space around it, in UTF-8.
 pub(super) fn validate(line: &[u8]) -> Result<(), Malformed> {
     let utf8_error = std::str::from_utf8(line).err();
-    match (Parser { line, at: 0, open: Containers::default() }.document(), utf8_error) {
+    match (
+        Parser {
+            line,
+            at: 0,
+            open: Containers::default(),
+        }
+        .document(),
+        utf8_error,
+    ) {
         (Err(grammar), Some(utf8)) if grammar.at < utf8.valid_up_to() => Err(grammar),
-        (_, Some(utf8)) => Err(Malformed { at: utf8.valid_up_to(), what: MalformedKind::NotUtf8 }),
+        (_, Some(utf8)) => Err(Malformed {
+            at: utf8.valid_up_to(),
+            what: MalformedKind::NotUtf8,
+        }),
         (answer, None) => answer,
     }
 }
@@ -66,11 +77,16 @@ impl Parser<'_> {
                 Next::CommaOrEnd => match (self.open.innermost(), self.peek()) {
                     (None, None) => return Ok(()),
                     (None, Some(_)) => return Err(self.wrong(MalformedKind::Trailing)),
-                    (Some(Container::Object), Some(b'}')) | (Some(Container::Array), Some(b']')) => self.close(),
+                    (Some(Container::Object), Some(b'}'))
+                    | (Some(Container::Array), Some(b']')) => self.close(),
                     (Some(Container::Object), Some(b',')) => self.pass(Next::Key),
                     (Some(Container::Array), Some(b',')) => self.pass(Next::Value),
-                    (Some(Container::Object), _) => return Err(self.wrong(MalformedKind::CommaOrBraceExpected)),
-                    (Some(Container::Array), _) => return Err(self.wrong(MalformedKind::CommaOrBracketExpected)),
+                    (Some(Container::Object), _) => {
+                        return Err(self.wrong(MalformedKind::CommaOrBraceExpected));
+                    }
+                    (Some(Container::Array), _) => {
+                        return Err(self.wrong(MalformedKind::CommaOrBracketExpected));
+                    }
                 },
             };
         }
@@ -176,7 +192,10 @@ impl Parser<'_> {
 fn malformed(line: &[u8], at: usize, what: MalformedKind) -> Malformed {
     match what {
         MalformedKind::UnclosedString | MalformedKind::ObjectExpected => Malformed { at, what },
-        _ if at >= line.len() => Malformed { at: line.len(), what: MalformedKind::UnexpectedEnd },
+        _ if at >= line.len() => Malformed {
+            at: line.len(),
+            what: MalformedKind::UnexpectedEnd,
+        },
         _ => Malformed { at, what },
     }
 }
@@ -210,8 +229,17 @@ fn number(line: &[u8], at: usize) -> Result<usize, Malformed> {
 
 /// The end of at least one digit at `at`.
 fn digits(line: &[u8], at: usize) -> Result<usize, Malformed> {
-    let count = line.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if count == 0 { Err(malformed(line, at, MalformedKind::DigitExpected)) } else { Ok(at + count) }
+    let count = line
+        .get(at..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if count == 0 {
+        Err(malformed(line, at, MalformedKind::DigitExpected))
+    } else {
+        Ok(at + count)
+    }
 }
 
 pub(super) fn is_space(byte: u8) -> bool {
@@ -233,7 +261,10 @@ struct Containers {
     kinds: u128,
 }
 
-const _: () = assert!(NESTING_DEPTH_MAX <= u128::BITS as usize, "one bit per open container");
+const _: () = assert!(
+    NESTING_DEPTH_MAX <= u128::BITS as usize,
+    "one bit per open container"
+);
 
 impl Containers {
     fn push(&mut self, container: Container) {

@@ -6,7 +6,10 @@
 //! [`Vector`], as a [`Job`]; [`Level::run`] compiles it a second and third time with the instructions of each level.
 //! Functions of a job must be `#[inline(always)]`: only what is inlined into the function that has the instructions
 //! may use them.
-#![expect(unsafe_code, reason = "vector loads through pointers, and calls into functions compiled for a CPU level")]
+#![expect(
+    unsafe_code,
+    reason = "vector loads through pointers, and calls into functions compiled for a CPU level"
+)]
 
 use std::sync::OnceLock;
 
@@ -118,7 +121,12 @@ mod tests {
     struct AgreesWithByteLoop<'a>(&'a [u8]);
 
     fn bits_of(bytes: &[u8; CHUNK_BYTES], test: impl Fn(u8) -> bool) -> u64 {
-        bytes.iter().enumerate().filter(|(_, byte)| test(**byte)).map(|(at, _)| 1 << at).sum()
+        bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| test(**byte))
+            .map(|(at, _)| 1 << at)
+            .sum()
     }
 
     impl Job for AgreesWithByteLoop<'_> {
@@ -131,8 +139,14 @@ mod tests {
             let table = *b" x\"b t\x01fx\t\n{\\\rn/";
             for byte in 0..=255 {
                 assert_eq!(v.equal(chunk, byte), bits_of(&bytes, |b| b == byte));
-                assert_eq!(v.equal_folded(chunk, byte), bits_of(&bytes, |b| b | 0x20 == byte));
-                assert_eq!(v.within(chunk, byte, 7), bits_of(&bytes, |b| b.wrapping_sub(byte) < 7));
+                assert_eq!(
+                    v.equal_folded(chunk, byte),
+                    bits_of(&bytes, |b| b | 0x20 == byte)
+                );
+                assert_eq!(
+                    v.within(chunk, byte, 7),
+                    bits_of(&bytes, |b| b.wrapping_sub(byte) < 7)
+                );
                 let folded = |b: u8| (b | 0x20).wrapping_sub(byte) < 6;
                 assert_eq!(v.within_folded(chunk, byte, 6), bits_of(&bytes, folded));
             }
@@ -140,7 +154,10 @@ mod tests {
             assert_eq!(v.equal_to_entry(chunk, &table), bits_of(&bytes, entry));
             assert_eq!(v.non_ascii(chunk), bits_of(&bytes, |b| b >= 0x80));
             assert_eq!(v.bit_0x20(chunk), bits_of(&bytes, |b| b & 0x20 != 0));
-            assert_eq!(v.equal(v.load(&bytes), b'7'), bits_of(&bytes, |b| b == b'7'));
+            assert_eq!(
+                v.equal(v.load(&bytes), b'7'),
+                bits_of(&bytes, |b| b == b'7')
+            );
             let (bits, places) = (v.equal_folded(chunk, b'{'), v.bit_0x20(chunk));
             let (mut parity, mut packed, mut count) = (0, 0, 0);
             for at in 0..64 {
@@ -163,9 +180,15 @@ mod tests {
         for length in (0..=CHUNK_BYTES).cycle().take(300) {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     let [.., drawn] = state.to_le_bytes();
-                    if drawn & 3 == 0 { b"{[]}:,\"\\ \t\n\r709"[usize::from(drawn >> 2) % 15] } else { drawn }
+                    if drawn & 3 == 0 {
+                        b"{[]}:,\"\\ \t\n\r709"[usize::from(drawn >> 2) % 15]
+                    } else {
+                        drawn
+                    }
                 })
                 .collect();
             for level in Level::available() {

@@ -27,7 +27,9 @@ pub(super) fn available() -> Vec<Level> {
     levels
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt"
+)]
 pub(super) fn run_avx512<J: Job>(job: J) -> J::Output {
     job.run(Avx512(()))
 }
@@ -53,7 +55,10 @@ macro_rules! on_level {
     };
 }
 
-#[expect(clippy::inline_always, reason = "only inlined code gets the instructions of the caller")]
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the instructions of the caller"
+)]
 impl Vector for Avx512 {
     type Chunk = __m512i;
 
@@ -104,7 +109,10 @@ impl Vector for Avx512 {
     }
 }
 
-#[expect(clippy::inline_always, reason = "only inlined code gets the instructions of the caller")]
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the instructions of the caller"
+)]
 impl Vector for Avx2 {
     type Chunk = [__m256i; 2];
 
@@ -178,7 +186,11 @@ mod avx512 {
     #[inline]
     pub(super) fn load_partial(bytes: &[u8]) -> __m512i {
         let count = bytes.len().min(CHUNK_BYTES);
-        let present = if count == CHUNK_BYTES { u64::MAX } else { (1 << count) - 1 };
+        let present = if count == CHUNK_BYTES {
+            u64::MAX
+        } else {
+            (1 << count) - 1
+        };
         // SAFETY: masked-out bytes are not touched (nor do they fault), and the mask covers only bytes of the slice.
         unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), present, bytes.as_ptr().cast()) }
     }
@@ -206,8 +218,16 @@ mod avx512 {
     #[inline]
     pub(super) fn equal_to_entry(chunk: __m512i, table: &[u8; 16]) -> u64 {
         let quarter = u128::from_le_bytes(*table);
-        let low = i64::from_le_bytes(quarter.to_le_bytes()[..8].try_into().expect("8 of 16 bytes"));
-        let high = i64::from_le_bytes(quarter.to_le_bytes()[8..].try_into().expect("8 of 16 bytes"));
+        let low = i64::from_le_bytes(
+            quarter.to_le_bytes()[..8]
+                .try_into()
+                .expect("8 of 16 bytes"),
+        );
+        let high = i64::from_le_bytes(
+            quarter.to_le_bytes()[8..]
+                .try_into()
+                .expect("8 of 16 bytes"),
+        );
         let entries = _mm512_broadcast_i32x4(_mm_set_epi64x(high, low));
         _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(entries, chunk), chunk)
     }
@@ -246,14 +266,20 @@ mod avx2 {
     #[inline]
     pub(super) fn equal(chunk: [__m256i; 2], byte: u8) -> u64 {
         let wanted = _mm256_set1_epi8(byte.cast_signed());
-        mask([_mm256_cmpeq_epi8(chunk[0], wanted), _mm256_cmpeq_epi8(chunk[1], wanted)])
+        mask([
+            _mm256_cmpeq_epi8(chunk[0], wanted),
+            _mm256_cmpeq_epi8(chunk[1], wanted),
+        ])
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn folded(chunk: [__m256i; 2]) -> [__m256i; 2] {
         let bit = _mm256_set1_epi8(0x20);
-        [_mm256_or_si256(chunk[0], bit), _mm256_or_si256(chunk[1], bit)]
+        [
+            _mm256_or_si256(chunk[0], bit),
+            _mm256_or_si256(chunk[1], bit),
+        ]
     }
 
     #[target_feature(enable = "avx2")]
@@ -262,7 +288,10 @@ mod avx2 {
         // There is no unsigned comparison: a byte is at most the bound when the smaller of both is the byte.
         let low = _mm256_set1_epi8(low.cast_signed());
         let last = _mm256_set1_epi8((count - 1).cast_signed());
-        let from_low = [_mm256_sub_epi8(chunk[0], low), _mm256_sub_epi8(chunk[1], low)];
+        let from_low = [
+            _mm256_sub_epi8(chunk[0], low),
+            _mm256_sub_epi8(chunk[1], low),
+        ];
         mask([
             _mm256_cmpeq_epi8(_mm256_min_epu8(from_low[0], last), from_low[0]),
             _mm256_cmpeq_epi8(_mm256_min_epu8(from_low[1], last), from_low[1]),
@@ -285,6 +314,9 @@ mod avx2 {
     #[inline]
     pub(super) fn bit_0x20(chunk: [__m256i; 2]) -> u64 {
         // Bit 5 becomes the top bit of its byte: whole words may shift, only bits 0 to 4 cross into a neighbour.
-        mask([_mm256_slli_epi16::<2>(chunk[0]), _mm256_slli_epi16::<2>(chunk[1])])
+        mask([
+            _mm256_slli_epi16::<2>(chunk[0]),
+            _mm256_slli_epi16::<2>(chunk[1]),
+        ])
     }
 }
