@@ -68,7 +68,7 @@ pub(super) struct Decompression<'a> {
 }
 
 enum Members<'a> {
-    Gzip(GzDecoder<Ration<'a>>),
+    Gzip(Box<GzDecoder<Ration<'a>>>),
     Zstd {
         decoder: ZstdDecoder<'static>,
         rest: &'a [u8],
@@ -187,7 +187,7 @@ impl<'a> Decompression<'a> {
 
 impl<'a> Members<'a> {
     fn gzip(sent: &'a [u8]) -> Self {
-        Self::Gzip(GzDecoder::new(Ration::of(sent)))
+        Self::Gzip(Box::new(GzDecoder::new(Ration::of(sent))))
     }
 
     fn zstd(sent: &'a [u8]) -> Result<Self, DecodeError> {
