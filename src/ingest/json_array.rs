@@ -1,21 +1,29 @@
-//! A body that is one JSON array of events: finds the elements and judges each like a line.
+//! A body that is one JSON array of events: finds the elements, so that each is judged like a line.
 //!
 //! Owns: the array's own structure (its brackets and the commas between elements), and the one change it makes to
 //! bytes: a raw line break outside strings becomes a space, since events are stored one a line. Promises: an array
 //! whose structure is broken yields an error with its place, and no element; an element that is wrong in itself is
 //! rejected alone. Pure, one pass, no recursion. Leaves the elements' grammar to the judge.
 
-use super::admission::Verdict;
 use crate::limits::NESTING_DEPTH_MAX;
 use std::ops::Range;
 
-/// One element of the array.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Element {
-    /// Where it stands in the body, without the white space around it.
-    pub span: Range<usize>,
-    /// What the judge said.
-    pub verdict: Verdict,
+/// A walk over the elements of one array. Holds no memory, so a body of many tiny elements costs none either, and the
+/// caller may pause between any two.
+#[derive(Clone, Debug)]
+pub struct Elements {
+    at: usize,
+    next: Next,
+}
+
+/// What comes next in the array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Array,
+    FirstElementOrEnd,
+    Element,
+    CommaOrEnd,
+    Nothing,
 }
 
 /// The body is not an array of elements parted by commas.
@@ -56,60 +64,52 @@ pub fn is_array(body: &[u8]) -> bool {
     body.iter().find(|byte| !is_space(**byte)) == Some(&b'[')
 }
 
-/// The elements in order, each judged; line breaks between tokens become spaces in `body`.
-///
-/// # Errors
-/// [`BrokenArray`] when the body is not an array of elements parted by commas. Then nothing may be admitted.
-pub fn split(
-    body: &mut [u8],
-    mut judge: impl FnMut(&[u8]) -> Verdict,
-) -> Result<Vec<Element>, BrokenArray> {
-    let mut elements = Vec::new();
-    let mut at = skip_space(body, 0);
-    if body.get(at) != Some(&b'[') {
-        return Err(BrokenArray {
-            at,
-            what: BrokenArrayKind::ArrayExpected,
-        });
-    }
-    at = skip_space(body, at + 1);
-    if body.get(at) == Some(&b']') {
-        return ended(body, at + 1, elements);
-    }
-    loop {
-        let span = element(body, at)?;
-        let verdict = judge(&body[span.clone()]);
-        at = skip_space(body, span.end);
-        elements.push(Element { span, verdict });
-        match body.get(at) {
-            Some(b',') => at = skip_space(body, at + 1),
-            Some(b']') => return ended(body, at + 1, elements),
-            Some(_) => {
-                return Err(BrokenArray {
-                    at,
-                    what: BrokenArrayKind::CommaOrBracketExpected,
-                });
-            }
-            None => {
-                return Err(BrokenArray {
-                    at,
-                    what: BrokenArrayKind::UnexpectedEnd,
-                });
-            }
-        }
+impl Default for Elements {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// Only white space may follow the array.
-fn ended(body: &[u8], end: usize, elements: Vec<Element>) -> Result<Vec<Element>, BrokenArray> {
-    let at = skip_space(body, end);
-    if at == body.len() {
-        Ok(elements)
-    } else {
-        Err(BrokenArray {
-            at,
-            what: BrokenArrayKind::Trailing,
-        })
+impl Elements {
+    /// Before the first element.
+    pub fn new() -> Self {
+        Self {
+            at: 0,
+            next: Next::Array,
+        }
+    }
+
+    /// Where the next element stands, without the white space around it; its line breaks between tokens become spaces
+    /// in `body`. `None` behind the last one. `body` is the same each time but for bytes before the last element's
+    /// end, which are not looked at again.
+    ///
+    /// # Errors
+    /// [`BrokenArray`] when the body is not an array of elements parted by commas. Then nothing may be admitted.
+    pub fn next(&mut self, body: &mut [u8]) -> Result<Option<Range<usize>>, BrokenArray> {
+        loop {
+            self.at = skip_space(body, self.at);
+            let at = self.at;
+            let broken = |what| Err(BrokenArray { at, what });
+            self.next = match (self.next, body.get(at)) {
+                (Next::Array, Some(b'[')) => Next::FirstElementOrEnd,
+                (Next::Array, _) => return broken(BrokenArrayKind::ArrayExpected),
+                (Next::FirstElementOrEnd | Next::CommaOrEnd, Some(b']')) => Next::Nothing,
+                (Next::FirstElementOrEnd | Next::Element, _) => {
+                    let span = element(body, at)?;
+                    self.at = span.end;
+                    self.next = Next::CommaOrEnd;
+                    return Ok(Some(span));
+                }
+                (Next::CommaOrEnd, Some(b',')) => Next::Element,
+                (Next::CommaOrEnd, Some(_)) => {
+                    return broken(BrokenArrayKind::CommaOrBracketExpected);
+                }
+                (Next::CommaOrEnd, None) => return broken(BrokenArrayKind::UnexpectedEnd),
+                (Next::Nothing, None) => return Ok(None),
+                (Next::Nothing, Some(_)) => return broken(BrokenArrayKind::Trailing),
+            };
+            self.at += 1;
+        }
     }
 }
 
@@ -231,7 +231,7 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
-    use super::super::admission::Admission;
+    use super::super::admission::{Admission, Verdict};
     use super::*;
     use crate::ingest::settings::Validation;
     use proptest::prelude::*;
@@ -240,13 +240,13 @@ mod tests {
     fn elements(body: &str) -> Result<Vec<(String, bool)>, BrokenArray> {
         let mut bytes = body.as_bytes().to_vec();
         let admission = Admission::new(1 << 20, Validation::Full);
-        let elements = split(&mut bytes, |line| admission.judge(line))?;
-        let text =
-            |element: &Element| String::from_utf8_lossy(&bytes[element.span.clone()]).into_owned();
-        Ok(elements
-            .iter()
-            .map(|element| (text(element), element.verdict == Verdict::Accept))
-            .collect())
+        let mut elements = Elements::new();
+        let mut found = Vec::new();
+        while let Some(span) = elements.next(&mut bytes)? {
+            let text = String::from_utf8_lossy(&bytes[span.clone()]).into_owned();
+            found.push((text, admission.judge(&bytes[span]) == Verdict::Accept));
+        }
+        Ok(found)
     }
 
     fn check(body: &str, expected: &[(&str, bool)]) {
@@ -333,10 +333,10 @@ mod tests {
         fn no_body_makes_it_panic_or_leave_a_line_break_in_an_event(body in prop::collection::vec(any::<u8>(), 0..60)) {
             let mut bytes = [b"[{\"", body.as_slice(), b"]"].concat();
             let admission = Admission::new(1 << 20, Validation::Full);
-            if let Ok(elements) = split(&mut bytes, |line| admission.judge(line)) {
-                for element in elements.iter().filter(|element| element.verdict == Verdict::Accept) {
-                    prop_assert!(!bytes[element.span.clone()].contains(&b'\n'));
-                }
+            let mut elements = Elements::new();
+            while let Ok(Some(span)) = elements.next(&mut bytes) {
+                let line = &bytes[span];
+                prop_assert!(admission.judge(line) != Verdict::Accept || !line.contains(&b'\n'));
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod door;
 pub mod fate;
 pub mod framer;
 pub mod gather;
+pub mod http;
 pub mod json_array;
 pub mod reject;
 pub mod settings;

@@ -1,0 +1,6 @@
+//! The input over real sockets, with a shard behind the door that settles every block.
+
+mod bodies;
+mod clients;
+mod gates;
+mod harness;
