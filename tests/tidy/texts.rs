@@ -1,0 +1,316 @@
+//! Rules that tie the code to its documents: words and metrics an operator meets, keys of
+//! the configuration, decisions with a status, and nothing that only holds on one machine.
+
+use crate::source::{File, Finding, Tree};
+
+/// The document an operator reads beside the metrics page.
+const OPERATING: &str = "docs/operating.md";
+
+/// The example that shows every key.
+const EXAMPLE: &str = "examples/full.toml";
+
+/// Hosts a text may name. A name without a dot, an address and the reserved domains of
+/// RFC 2606 are free.
+const HOSTS: [&str; 12] = [
+    "crates.io",
+    "datatracker.ietf.org",
+    "doc.rust-lang.org",
+    "docs.rs",
+    "github.com",
+    "keepachangelog.com",
+    "kernel.org",
+    "man7.org",
+    "prometheus.io",
+    "semver.org",
+    "www.apache.org",
+    "www.rfc-editor.org",
+];
+
+/// A word that a function called `as_str` gives out is a word an operator meets: in metrics,
+/// answers, logs or reject records. It stands in docs/operating.md, in backticks.
+pub(crate) fn operator_words(tree: &Tree) -> Vec<Finding> {
+    let folders = [
+        "src/metrics/",
+        "src/ingest/",
+        "src/journal/",
+        "src/stream/",
+        "src/sink/",
+        "src/shard/",
+    ];
+    let documented = tree.file(OPERATING).map_or("", |file| file.text.as_str());
+    let mut findings = Vec::new();
+    for file in tree
+        .rust()
+        .filter(|file| folders.iter().any(|folder| file.path.starts_with(folder)))
+    {
+        for (line, word) in as_str_words(file) {
+            if !documented.contains(&format!("`{word}`")) {
+                let advice =
+                    format!("explain `{word}` in {OPERATING}: what it means and what to do");
+                findings.push(file.finding(line, "word", advice));
+            }
+        }
+    }
+    findings
+}
+
+/// Every metric stands in docs/operating.md.
+pub(crate) fn metric_names(tree: &Tree) -> Vec<Finding> {
+    let documented = tree.file(OPERATING).map_or("", |file| file.text.as_str());
+    let mut findings = Vec::new();
+    for file in tree.rust().filter(|file| file.path.starts_with("src/")) {
+        let shipped = file
+            .strings
+            .iter()
+            .filter(|(line, _)| *line < file.tests_from);
+        for (line, name) in shipped.filter(|(_, text)| is_metric(text)) {
+            if !documented.contains(name.as_str()) {
+                let advice =
+                    format!("list `{name}` in {OPERATING} with its unit and what to watch for");
+                findings.push(file.finding(*line, "metric", advice));
+            }
+        }
+    }
+    findings
+}
+
+/// Every key of the file as typed stands in examples/full.toml, if only in a comment.
+pub(crate) fn configuration_keys(tree: &Tree) -> Vec<Finding> {
+    let Some(file) = tree.file("src/config/file.rs") else {
+        return Vec::new();
+    };
+    let example = tree.file(EXAMPLE).map_or("", |file| file.text.as_str());
+    let shown: Vec<&str> = example
+        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let missing = keys(file)
+        .into_iter()
+        .filter(|(_, key)| !shown.contains(&key.as_str()));
+    missing
+        .map(|(line, key)| {
+            file.finding(
+                line,
+                "key",
+                format!("show `{key}` in {EXAMPLE} with its default"),
+            )
+        })
+        .collect()
+}
+
+/// A decision without a status is a wish.
+pub(crate) fn decision_status(tree: &Tree) -> Vec<Finding> {
+    let states = ["Proposed", "Accepted", "Superseded by"];
+    let decisions = tree
+        .files
+        .iter()
+        .filter(|file| file.path.starts_with("docs/adr/"));
+    let open = decisions.filter(|file| {
+        !file.text.lines().any(|line| {
+            let status = line.strip_prefix("Status: ");
+            status.is_some_and(|status| states.iter().any(|state| status.starts_with(state)))
+        })
+    });
+    open.map(|file| {
+        let advice = "add a line `Status: Proposed`, `Accepted` or `Superseded by NNNN`".to_owned();
+        file.finding(1, "decision", advice)
+    })
+    .collect()
+}
+
+/// No path that exists on one machine only.
+pub(crate) fn paths_of_one_machine(tree: &Tree) -> Vec<Finding> {
+    let paths = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/home", "/"),
+        concat!("/Us", "ers/"),
+    ];
+    let mut findings = Vec::new();
+    for file in &tree.files {
+        for (index, text) in file.text.lines().enumerate() {
+            for path in paths.iter().filter(|path| text.contains(**path)) {
+                let advice =
+                    format!("`{path}` is a place of one machine; use a path relative to the tree");
+                findings.push(file.finding(index + 1, "path", advice));
+            }
+        }
+    }
+    findings
+}
+
+/// No URL to a host outside the list: a mirror or a private registry does not slip in.
+pub(crate) fn hosts(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree
+        .files
+        .iter()
+        .filter(|file| !file.path.ends_with("Cargo.lock"))
+    {
+        for (index, text) in file.text.lines().enumerate() {
+            for (at, mark) in text.match_indices("://") {
+                let host = host_of(&text[at + mark.len()..]);
+                if !is_free(&host) && !HOSTS.contains(&host.as_str()) {
+                    let advice = format!(
+                        "`{host}` is not on the list in tests/tidy/texts.rs; use example.com, or add it with care"
+                    );
+                    findings.push(file.finding(index + 1, "host", advice));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// The words in functions called `as_str`, up to the test module.
+fn as_str_words(file: &File) -> Vec<(usize, String)> {
+    let mut inside = Vec::new();
+    let mut opened: Option<usize> = None;
+    for (line, code) in file.shipped_code() {
+        if code.contains("fn as_str(") {
+            opened = Some(code.len() - code.trim_start().len());
+        }
+        let Some(indent) = opened else { continue };
+        inside.push(line);
+        if code.trim_end() == format!("{}}}", " ".repeat(indent)) {
+            opened = None;
+        }
+    }
+    let is_word =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let words = file
+        .strings
+        .iter()
+        .filter(|(line, text)| inside.contains(line) && is_word(text));
+    words.cloned().collect()
+}
+
+fn is_metric(text: &str) -> bool {
+    let name = text.strip_prefix("weir_").unwrap_or_default();
+    name.len() > 1
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Fields of the structs in a file, with their lines: the keys of the sections they parse.
+fn keys(file: &File) -> Vec<(usize, String)> {
+    let mut keys = Vec::new();
+    let mut in_struct = false;
+    for (line, code) in file.shipped_code() {
+        let code = code.trim_end();
+        if code.contains("struct ") && code.ends_with('{') {
+            in_struct = true;
+        } else if code == "}" {
+            in_struct = false;
+        } else if in_struct {
+            let field = code
+                .trim()
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub(super) ");
+            let field = field.trim_start_matches("pub ");
+            let name = field
+                .split(": ")
+                .next()
+                .filter(|name| name.len() < field.len());
+            let is_name = |name: &&str| {
+                name.chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            };
+            keys.extend(name.filter(is_name).map(|name| (line, name.to_owned())));
+        }
+    }
+    keys
+}
+
+/// The host at the start of what follows `://`; an address in brackets comes without them.
+fn host_of(text: &str) -> String {
+    let text = text.rsplit_once('@').map_or(
+        text,
+        |(user, rest)| if user.contains('/') { text } else { rest },
+    );
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-'))
+        .collect()
+}
+
+/// True for a host that leads nowhere: no dot, an address, or a reserved domain.
+fn is_free(host: &str) -> bool {
+    let reserved = [
+        ".example",
+        ".test",
+        ".invalid",
+        ".localhost",
+        "example.com",
+        "example.org",
+        "example.net",
+    ];
+    let host = host.trim_end_matches('.');
+    let address = host.chars().all(|c| c.is_ascii_digit() || c == '.');
+    !host.contains('.') || address || reserved.iter().any(|end| host.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::places;
+
+    #[test]
+    fn a_word_without_explanation_is_found() {
+        let text = "impl A {\n    fn as_str(self) -> &'static str {\n        match self {\n            Self::B => \"too_long\",\n            Self::C => \"damaged\",\n        }\n    }\n    fn d() -> &'static str {\n        \"else\"\n    }\n}\n";
+        let files = [
+            ("src/metrics/ledger.rs", text),
+            (OPERATING, "`too_long`: …\n"),
+        ];
+        assert_eq!(places(operator_words, &files), ["src/metrics/ledger.rs:5"]);
+    }
+
+    #[test]
+    fn a_metric_without_explanation_is_found() {
+        let text = "const A: &str = \"weir_lag_bytes\";\nconst B: &str = \"weir_events\";\nconst C: &str = \"weir-data\";\n";
+        let files = [
+            ("src/control/prometheus.rs", text),
+            (OPERATING, "| `weir_events` | …\n"),
+        ];
+        assert_eq!(
+            places(metric_names, &files),
+            ["src/control/prometheus.rs:1"]
+        );
+    }
+
+    #[test]
+    fn a_key_that_the_example_does_not_show_is_found() {
+        let text = "struct Batch {\n    /// Doc: text.\n    bytes: Option<Typed>,\n    pub(super) age: Option<Typed>,\n}\nfn a() {\n    let b: u8 = 1;\n}\n";
+        let files = [
+            ("src/config/file.rs", text),
+            (EXAMPLE, "[batch]\n# bytes = \"8 MiB\"\n"),
+        ];
+        assert_eq!(places(configuration_keys, &files), ["src/config/file.rs:4"]);
+    }
+
+    #[test]
+    fn a_decision_without_status_is_found() {
+        let files = [
+            ("docs/adr/0001-a.md", "# 0001\n\nStatus: Accepted\n"),
+            ("docs/adr/0002-b.md", "# 0002\n\nStatus: perhaps\n"),
+        ];
+        assert_eq!(places(decision_status, &files), ["docs/adr/0002-b.md:1"]);
+    }
+
+    #[test]
+    fn a_path_of_one_machine_is_found() {
+        let text = format!("a\ncd {}weir\n", concat!("/ho", "me/"));
+        assert_eq!(
+            places(paths_of_one_machine, &[("README.md", &text)]),
+            ["README.md:2"]
+        );
+    }
+
+    #[test]
+    fn a_strange_host_is_found_and_reserved_ones_are_not() {
+        let strange = format!("a\nsee https{}mirror.corp.net/x\n", "://");
+        let free = "http://127.0.0.1:9600/ https://siem.example.com/v1 http://{address}/ tcp://[::1]:5 https://u:p@siem.example/\n";
+        let files = [("README.md", strange.as_str()), ("docs/a.md", free)];
+        assert_eq!(places(hosts, &files), ["README.md:2"]);
+    }
+}
