@@ -33,7 +33,7 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     ),
     (&["clap", "mimalloc"], &["cli", "main"]),
     (&["uuid"], &["batch", "position"]),
-    (&["jiff"], &["config", "control", "sink/file", "metrics"]),
+    (&["jiff"], &["config", "control", "sink", "metrics"]),
 ];
 
 /// Crates that only tests and benches may name.

@@ -194,7 +194,7 @@ fn tests_from(path: &str, code: &[String]) -> usize {
             .map(|line| line.trim())
             .find(|line| !line.is_empty() && !line.starts_with("#["));
         line.starts_with("#[cfg(test)]")
-            && opens.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+            && opens.is_some_and(|line| words(line, "mod").next().is_some() && line.ends_with('{'))
     });
     starts
         .map(|(index, _)| index + 1)
@@ -368,6 +368,8 @@ mod tests {
         assert_eq!(file.tests_from, 3);
         assert_eq!(file.shipped_code().count(), 2);
         assert_eq!(File::new("tests/a.rs", text).tests_from, 1);
+        let shared = text.replace("mod tests", "pub(super) mod tests");
+        assert_eq!(File::new("src/a.rs", &shared).tests_from, 3);
         let declared = File::new("src/a.rs", "#[cfg(test)]\nmod tests;\nfn shipped() {}\n");
         assert_eq!(declared.tests_from, 5);
     }

@@ -11,7 +11,7 @@ const EXAMPLE: &str = "examples/full.toml";
 
 /// Hosts a text may name. A name without a dot, an address and the reserved domains of
 /// RFC 2606 are free.
-const HOSTS: [&str; 12] = [
+const HOSTS: [&str; 13] = [
     "crates.io",
     "datatracker.ietf.org",
     "doc.rust-lang.org",
@@ -21,13 +21,16 @@ const HOSTS: [&str; 12] = [
     "kernel.org",
     "man7.org",
     "prometheus.io",
+    // The name space of CADF events; an identifier, never fetched.
+    "schemas.dmtf.org",
     "semver.org",
     "www.apache.org",
     "www.rfc-editor.org",
 ];
 
-/// A word that a function called `as_str` gives out is a word an operator meets: in metrics,
-/// answers, logs or reject records. It stands in docs/operating.md, in backticks.
+/// A word that a function called `as_str` gives out, or that stands in a constant list whose
+/// name ends in `REASONS`, is a word an operator meets: in metrics, answers, logs or reject
+/// records. It stands in docs/operating.md, in backticks.
 pub(crate) fn operator_words(tree: &Tree) -> Vec<Finding> {
     let folders = [
         "src/metrics/",
@@ -43,7 +46,7 @@ pub(crate) fn operator_words(tree: &Tree) -> Vec<Finding> {
         .rust()
         .filter(|file| folders.iter().any(|folder| file.path.starts_with(folder)))
     {
-        for (line, word) in as_str_words(file) {
+        for (line, word) in words_given_out(file) {
             if !documented.contains(&format!("`{word}`")) {
                 let advice =
                     format!("explain `{word}` in {OPERATING}: what it means and what to do");
@@ -74,28 +77,34 @@ pub(crate) fn metric_names(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Every key of the file as typed stands in examples/full.toml, if only in a comment.
+/// Every key of the table in `src/config/keys` stands in examples/full.toml, if only in a
+/// comment. A key is a literal that is the first argument of `Key::new`.
 pub(crate) fn configuration_keys(tree: &Tree) -> Vec<Finding> {
-    let Some(file) = tree.file("src/config/file.rs") else {
-        return Vec::new();
-    };
+    const MAKER: &str = "Key::new(";
     let example = tree.file(EXAMPLE).map_or("", |file| file.text.as_str());
     let shown: Vec<&str> = example
         .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .filter(|word| !word.is_empty())
         .collect();
-    let missing = keys(file)
-        .into_iter()
-        .filter(|(_, key)| !shown.contains(&key.as_str()));
-    missing
-        .map(|(line, key)| {
-            file.finding(
-                line,
-                "key",
-                format!("show `{key}` in {EXAMPLE} with its default"),
-            )
-        })
-        .collect()
+    let tables = tree
+        .rust()
+        .filter(|file| file.path.starts_with("src/config/keys/"));
+    let mut findings = Vec::new();
+    for file in tables {
+        let code = file.code.join("\n");
+        for (at, _) in code.match_indices(MAKER) {
+            let arguments = code[at + MAKER.len()..].trim_start();
+            if !arguments.starts_with('"') {
+                continue;
+            }
+            let line = code[..code.len() - arguments.len()].matches('\n').count() + 1;
+            let key = file.strings.iter().find(|(place, _)| *place == line);
+            if let Some((_, key)) = key.filter(|(_, key)| !shown.contains(&key.as_str())) {
+                let advice = format!("show `{key}` in {EXAMPLE} with its default");
+                findings.push(file.finding(line, "key", advice));
+            }
+        }
+    }
+    findings
 }
 
 /// A decision without a status is a wish.
@@ -162,26 +171,30 @@ pub(crate) fn hosts(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The words in functions called `as_str`, up to the test module.
-fn as_str_words(file: &File) -> Vec<(usize, String)> {
+/// The words in functions called `as_str` and in lists of reasons, up to the test module.
+fn words_given_out(file: &File) -> Vec<(usize, String)> {
     let mut inside = Vec::new();
-    let mut opened: Option<usize> = None;
+    let mut closes: Option<String> = None;
     for (line, code) in file.shipped_code() {
+        let indent = " ".repeat(code.len() - code.trim_start().len());
         if code.contains("fn as_str(") {
-            opened = Some(code.len() - code.trim_start().len());
+            closes = Some(format!("{indent}}}"));
+        } else if code.contains("const ") && code.contains("REASONS: ") {
+            closes = Some(format!("{indent}];"));
         }
-        let Some(indent) = opened else { continue };
+        let Some(end) = &closes else { continue };
         inside.push(line);
-        if code.trim_end() == format!("{}}}", " ".repeat(indent)) {
-            opened = None;
+        if code.trim_end() == end || (end.ends_with("];") && code.trim_end().ends_with("];")) {
+            closes = None;
         }
     }
-    let is_word =
-        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    let words = file
-        .strings
-        .iter()
-        .filter(|(line, text)| inside.contains(line) && is_word(text));
+    let is_word = |text: &str| {
+        let mut letters = text.chars();
+        !text.is_empty()
+            && letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let words = file.strings.iter();
+    let words = words.filter(|(line, text)| inside.contains(line) && is_word(text));
     words.cloned().collect()
 }
 
@@ -191,36 +204,6 @@ fn is_metric(text: &str) -> bool {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// Fields of the structs in a file, with their lines: the keys of the sections they parse.
-fn keys(file: &File) -> Vec<(usize, String)> {
-    let mut keys = Vec::new();
-    let mut in_struct = false;
-    for (line, code) in file.shipped_code() {
-        let code = code.trim_end();
-        if code.contains("struct ") && code.ends_with('{') {
-            in_struct = true;
-        } else if code == "}" {
-            in_struct = false;
-        } else if in_struct {
-            let field = code
-                .trim()
-                .trim_start_matches("pub(crate) ")
-                .trim_start_matches("pub(super) ");
-            let field = field.trim_start_matches("pub ");
-            let name = field
-                .split(": ")
-                .next()
-                .filter(|name| name.len() < field.len());
-            let is_name = |name: &&str| {
-                name.chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-            };
-            keys.extend(name.filter(is_name).map(|name| (line, name.to_owned())));
-        }
-    }
-    keys
 }
 
 /// The host at the start of what follows `://`; an address in brackets comes without them.
@@ -266,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_in_a_list_without_explanation_is_found() {
+        let text = "pub const FAILURE_REASONS: &[&str] = &[\n    \"http_3xx\",\n    \"timed_out\",\n];\nconst A: &[&str] = &[\"else\"];\nconst SKIP_REASONS: &[&str] = &[\"empty\"];\n";
+        let files = [("src/sink/mod.rs", text), (OPERATING, "`timed_out`\n")];
+        assert_eq!(
+            places(operator_words, &files),
+            ["src/sink/mod.rs:2", "src/sink/mod.rs:6"]
+        );
+    }
+
+    #[test]
     fn a_metric_without_explanation_is_found() {
         let text = "const A: &str = \"weir_lag_bytes\";\nconst B: &str = \"weir_events\";\nconst C: &str = \"weir-data\";\n";
         let files = [
@@ -280,12 +273,15 @@ mod tests {
 
     #[test]
     fn a_key_that_the_example_does_not_show_is_found() {
-        let text = "struct Batch {\n    /// Doc: text.\n    bytes: Option<Typed>,\n    pub(super) age: Option<Typed>,\n}\nfn a() {\n    let b: u8 = 1;\n}\n";
+        let text = "static BATCH: A = A {\n    keys: &[\n        Key::new(\n            \"bytes\",\n            \"Doc.\",\n        ),\n        Key::new(\"age\", \"Doc.\"),\n    ],\n};\n";
         let files = [
-            ("src/config/file.rs", text),
+            ("src/config/keys/stream.rs", text),
             (EXAMPLE, "[batch]\n# bytes = \"8 MiB\"\n"),
         ];
-        assert_eq!(places(configuration_keys, &files), ["src/config/file.rs:4"]);
+        assert_eq!(
+            places(configuration_keys, &files),
+            ["src/config/keys/stream.rs:7"]
+        );
     }
 
     #[test]
