@@ -7,7 +7,7 @@
 #
 # A tool is a command; `package_of` says which Debian package has it. As root, packages come
 # by apt; nobody else is asked for a password. Nothing is started, enabled or removed:
-# promtool is unpacked below target/tools, because its package would start a service.
+# promtool is unpacked below target/tools, because installing its package starts a service.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,6 @@ package_of() {
     libtoolize) echo libtool ;;
     # The C library's headers; a compiler can be there without them.
     libc-headers) echo libc6-dev ;;
-    promtool) echo prometheus ;;
     *)
         echo "install.sh: no package is known for '$1'" >&2
         exit 2
@@ -49,41 +48,57 @@ update_lists() {
     local stamp=target/.apt-updated
     if [[ -z $(find "$stamp" -mtime -1 2>/dev/null) ]]; then
         mkdir -p target
-        DEBIAN_FRONTEND=noninteractive apt-get update -q && touch "$stamp"
+        DEBIAN_FRONTEND=noninteractive apt-get update -qq && touch "$stamp"
     fi
 }
 
-# Unpacks one package below target/tools, without installing it.
-unpack() {
-    local download
+# Takes promtool out of its package, which needs package lists but not root.
+unpack_promtool() {
+    local download status=0
+    mkdir -p "$tools_dir"
     download=$(mktemp -d)
-    (cd "$download" && apt-get download -q "$1") && dpkg-deb -x "$download"/*.deb "$tools_dir"
-    local status=$?
+    # Without its sandbox user, who cannot write into a fresh temporary folder.
+    (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root prometheus) &&
+        dpkg-deb --fsys-tarfile "$download"/prometheus_*.deb | tar -x -C "$tools_dir" ./usr/bin/promtool ||
+        status=1
     rm -rf "$download"
     return $status
 }
 
-apt_install() {
-    local tool packages=()
+# The packages of tools; promtool has none, see above.
+packages_of() {
+    local tool
     for tool in "$@"; do
-        [[ $tool == promtool ]] || packages+=("$(package_of "$tool")")
+        [[ $tool == promtool ]] || package_of "$tool"
     done
-    if ((${#packages[@]})); then
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}" || return 1
+}
+
+# Installs what it may and can; what counts is what is there after.
+bring() {
+    local packages
+    mapfile -t packages < <(packages_of "$@")
+    command -v apt-get >/dev/null || return 0
+    if [[ $(id -u) == 0 ]]; then
+        echo "installing: $*"
+        # A failed update may still leave usable lists.
+        update_lists || true
+        if ((${#packages[@]})); then
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${packages[@]}" || true
+        fi
     fi
     if [[ " $* " == *" promtool "* ]]; then
-        mkdir -p "$tools_dir"
-        unpack prometheus || return 1
+        unpack_promtool || true
     fi
 }
 
-# The line a user runs. `promtool` is on it as its package, without starting the service.
 line_to_run() {
-    local tool packages=()
-    for tool in "$@"; do
-        packages+=("$(package_of "$tool")")
-    done
-    echo "sudo sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ${packages[*]}'"
+    local packages
+    mapfile -t packages < <(packages_of "$@")
+    if ((${#packages[@]})); then
+        echo "sudo sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ${packages[*]}'"
+    else
+        echo "sudo apt-get update"
+    fi
 }
 
 verb=${1:?need, want or has}
@@ -95,22 +110,15 @@ has)
     exit 1
     ;;
 need | want)
-    able=no
-    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-        able=yes
-        echo "installing: ${gone[*]}"
-        # A failed update may still leave usable lists; what counts is what is there after.
-        update_lists || true
-        apt_install "${gone[@]}" || true
-        mapfile -t gone < <(missing "${gone[@]}")
-        ((${#gone[@]})) || exit 0
-    fi
+    bring "${gone[@]}"
+    mapfile -t gone < <(missing "${gone[@]}")
+    ((${#gone[@]})) || exit 0
     if [[ $verb == want ]]; then
         echo "going on without: ${gone[*]} (to get them: $(line_to_run "${gone[@]}"))"
         exit 0
     fi
-    if [[ $able == yes ]]; then
-        echo "apt could not deliver: ${gone[*]}" >&2
+    if [[ $(id -u) == 0 ]]; then
+        echo "apt could not deliver: ${gone[*]}. By hand:" >&2
     else
         echo "missing: ${gone[*]}. Run this, then try again:" >&2
     fi
