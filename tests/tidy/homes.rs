@@ -42,6 +42,16 @@ const TESTS_ONLY: [&str; 4] = ["sonic_rs", "proptest", "criterion", "tempfile"];
 /// Places that may hold unsafe code.
 const UNSAFE: [&str; 2] = ["os", "block/isal"];
 
+/// Decoders that inflate without a limit, and the one file that may hold them, because it
+/// counts what comes out.
+const RAW_DECODERS: [&str; 4] = [
+    "GzDecoder",
+    "MultiGzDecoder",
+    "ZlibDecoder",
+    "DeflateDecoder",
+];
+const BOUNDED_DECODER: &str = "ingest/http/decode";
+
 /// A crate is used in its home only. Tests may use any: an oracle is another's decoder.
 pub(crate) fn crates_at_home(tree: &Tree) -> Vec<Finding> {
     let tests_only = (TESTS_ONLY.as_slice(), [].as_slice());
@@ -63,6 +73,26 @@ pub(crate) fn crates_at_home(tree: &Tree) -> Vec<Finding> {
                     };
                     findings.push(file.finding(line, "crate home", advice));
                 }
+            }
+        }
+    }
+    findings
+}
+
+/// What a peer sent is inflated in one place, which knows how much may come out.
+pub(crate) fn bounded_inflation(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let sources = tree.rust().filter(|file| file.path.starts_with("src/"));
+    for file in sources.filter(|file| !is_under(&file.path, &[BOUNDED_DECODER])) {
+        for (line, code) in file.shipped_code() {
+            for name in RAW_DECODERS
+                .iter()
+                .filter(|name| words(code, name).next().is_some())
+            {
+                let advice = format!(
+                    "`{name}` inflates without a limit; use {BOUNDED_DECODER}, or block's codec, which knows the raw length"
+                );
+                findings.push(file.finding(line, "inflation", advice));
             }
         }
     }
@@ -131,6 +161,16 @@ mod tests {
             places(crates_at_home, &[("src/ingest/a.rs", text)]),
             ["src/ingest/a.rs:1"]
         );
+    }
+
+    #[test]
+    fn inflation_without_a_limit_is_found() {
+        let text = "use flate2::bufread::GzDecoder;\n#[cfg(test)]\nmod tests {\n    use flate2::read::GzDecoder;\n}\n";
+        let files = [
+            ("src/ingest/http/decode.rs", text),
+            ("src/block/codec.rs", text),
+        ];
+        assert_eq!(places(bounded_inflation, &files), ["src/block/codec.rs:1"]);
     }
 
     #[test]

@@ -17,11 +17,12 @@ mod texts;
 use source::{Finding, Tree};
 
 /// Every rule. A new one is a function and a line here.
-const RULES: [fn(&Tree) -> Vec<Finding>; 17] = [
+const RULES: [fn(&Tree) -> Vec<Finding>; 18] = [
     imports::direction,
     imports::pure_parts,
     imports::loadgen_apart,
     homes::crates_at_home,
+    homes::bounded_inflation,
     homes::unsafe_in_its_place,
     shape::opens_with_its_doc,
     shape::file_lines,

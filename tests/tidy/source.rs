@@ -182,10 +182,11 @@ fn collect(root: &Path, folder: String, paths: &mut Vec<String>) {
 
 /// First line of a `mod tests` (or any inline module) behind `#[cfg(test)]` that reaches to
 /// the end of the file; files under `tests/` and `benches/` are test code from line 1, and
-/// so is a module file called `tests.rs`.
+/// so are modules called `tests` in files of their own.
 fn tests_from(path: &str, code: &[String]) -> usize {
-    let outside = ["tests/", "benches/", "fuzz/", "loadgen/tests/"];
-    if outside.iter().any(|folder| path.starts_with(folder)) || path.ends_with("/tests.rs") {
+    let outside = ["tests/", "benches/", "fuzz/"];
+    let of_tests = path.ends_with("/tests.rs") || path.contains("/tests/");
+    if of_tests || outside.iter().any(|folder| path.starts_with(folder)) {
         return 1;
     }
     let starts = code.iter().enumerate().filter(|(index, line)| {
@@ -367,7 +368,9 @@ mod tests {
         let file = File::new("src/a.rs", text);
         assert_eq!(file.tests_from, 3);
         assert_eq!(file.shipped_code().count(), 2);
-        assert_eq!(File::new("tests/a.rs", text).tests_from, 1);
+        for path in ["tests/a.rs", "src/b/tests.rs", "src/b/tests/c.rs"] {
+            assert_eq!(File::new(path, text).tests_from, 1, "{path}");
+        }
         let shared = text.replace("mod tests", "pub(super) mod tests");
         assert_eq!(File::new("src/a.rs", &shared).tests_from, 3);
         let declared = File::new("src/a.rs", "#[cfg(test)]\nmod tests;\nfn shipped() {}\n");

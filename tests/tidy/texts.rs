@@ -11,7 +11,7 @@ const EXAMPLE: &str = "examples/full.toml";
 
 /// Hosts a text may name. A name without a dot, an address and the reserved domains of
 /// RFC 2606 are free.
-const HOSTS: [&str; 13] = [
+const HOSTS: [&str; 14] = [
     "crates.io",
     "datatracker.ietf.org",
     "doc.rust-lang.org",
@@ -24,6 +24,7 @@ const HOSTS: [&str; 13] = [
     // The name space of CADF events; an identifier, never fetched.
     "schemas.dmtf.org",
     "semver.org",
+    "toml.io",
     "www.apache.org",
     "www.rfc-editor.org",
 ];
@@ -109,7 +110,7 @@ pub(crate) fn configuration_keys(tree: &Tree) -> Vec<Finding> {
 
 /// A decision without a status is a wish.
 pub(crate) fn decision_status(tree: &Tree) -> Vec<Finding> {
-    let states = ["Proposed", "Accepted", "Superseded by"];
+    let states = ["proposed", "accepted", "superseded by"];
     let decisions = tree
         .files
         .iter()
@@ -117,7 +118,10 @@ pub(crate) fn decision_status(tree: &Tree) -> Vec<Finding> {
     let open = decisions.filter(|file| {
         !file.text.lines().any(|line| {
             let status = line.strip_prefix("Status: ");
-            status.is_some_and(|status| states.iter().any(|state| status.starts_with(state)))
+            status.is_some_and(|status| {
+                let status = status.to_lowercase();
+                states.iter().any(|state| status.starts_with(state))
+            })
         })
     });
     open.map(|file| {
