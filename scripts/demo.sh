@@ -3,7 +3,7 @@
 # them to files, and the load generator verifies that what was acknowledged is there, once,
 # in order and unchanged. Then a short run with delivery over HTTP, and its report.
 #
-# Works in a fresh temporary folder, on the loopback ports of the embedded configuration
+# Works in a fresh folder below target/, on the loopback ports of the embedded configuration
 # (9000, 9001, 9600), and stops the relay it started. Builds nothing: `make demo` does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,8 @@ tcp=127.0.0.1:9000
 http=http://127.0.0.1:9001/v1/events
 metrics=http://127.0.0.1:9600/metrics
 
-place=$(mktemp -d)
+# Beside the build, because the folder for temporary files may be memory.
+place=$(mktemp -d "$PWD/target/demo.XXXXXX")
 relay=
 # Our relay only, by its number; the folder stays when something went wrong.
 cleanup() {
@@ -94,7 +95,7 @@ for sender in tcp http; do
 done
 
 say "5 seconds flat out over TCP, delivered over HTTP as gzip, verified"
-"$loadgen" run --relay "$weir" --tcp-connections 8 --duration 5s
+"$loadgen" run --relay "$weir" --data-dir "$place" --tcp-connections 8 --duration 5s
 
 say "done: every acknowledged event arrived"
 cat <<EOF
