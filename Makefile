@@ -11,6 +11,8 @@ SHELL := /bin/bash
 # rustup puts cargo here; a login shell finds it, a bare one may not.
 export PATH := $(CURDIR)/target/tools/usr/bin:$(PATH):$(HOME)/.cargo/bin
 
+export RUST_BACKTRACE := 1
+
 # A version, so that CI judges today as it did yesterday.
 CARGO_DENY := 0.20.2
 
@@ -29,7 +31,7 @@ demo: release ## build, start a relay, send it events, verify what arrived (need
 
 test: tools isal promtool ## all tests, with the portable codec and, where it builds, the fast one
 	cargo build --workspace --bins
-	cargo test --workspace
+	ulimit -n "$$(ulimit -Hn)"; cargo test --workspace
 	@if [[ -n "$(ISAL)" ]]; then \
 		echo "again, with ISA-L: block and stream"; \
 		cargo test -p weir --features isal --lib -- block:: stream::; \
