@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::block::Block;
@@ -99,5 +100,46 @@ impl Batch {
             .iter()
             .map(|part| u64::from(part.block.raw_len))
             .sum()
+    }
+}
+
+/// How the body of a parcel is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Plain NDJSON.
+    Identity,
+    /// One gzip member a batch, spliced from blocks where they are whole.
+    Gzip,
+}
+
+/// A batch encoded for a destination: what a sink is given.
+///
+/// `stream` makes it, `sink` sends it; every re-send of a batch has the same bytes but for
+/// compression, which is free to differ.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// Identity of the batch.
+    pub id: BatchId,
+    /// The journal the range lies in.
+    pub journal: JournalId,
+    /// 0 for the first try, counted up with every re-send since this process started.
+    pub attempt: u32,
+    /// Events in the body; fewer than the range holds when the stream selects.
+    pub events: u64,
+    /// Bytes of the body before compression.
+    pub raw_bytes: u64,
+    /// The body in chunks, back to back. Most are slices of blocks, so none is copied.
+    pub body: Vec<Bytes>,
+    /// How the body is compressed.
+    pub content_encoding: Compression,
+    /// Receive time of the range's first event.
+    pub received_first: Timestamp,
+}
+
+impl Parcel {
+    /// Bytes of the body as it is sent.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.body.iter().map(|chunk| chunk.len() as u64).sum()
     }
 }

@@ -4,6 +4,12 @@
 //! Its body is one deflate run of the raw form (see [`codec`]). Journal, tail, splice and
 //! sinks share one image of it; nothing is copied after it is built.
 
+pub mod codec;
+mod inflate;
+#[cfg(feature = "isal")]
+pub mod isal;
+pub mod metadata;
+
 use std::ops::Range;
 
 use bytes::Bytes;

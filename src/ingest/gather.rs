@@ -82,6 +82,9 @@ pub struct Gather {
 /// Buffers kept for use again: the open one, one being compressed here and two elsewhere.
 const BUFFERS_KEPT_MAX: usize = 4;
 
+/// Where lines were judged but none stored, a block that only carries counters closes so often.
+const EMPTY_BLOCK_EVERY: Duration = Duration::from_secs(1);
+
 /// Length of a fresh buffer: the close mark and one receive behind it.
 const BUFFER_BYTES: usize = BLOCK_RAW_BYTES_CLOSE + RECEIVE_BYTES_MAX;
 
@@ -184,10 +187,10 @@ impl Gather {
     /// When the open block will be due; `None` while it is empty.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
-        let after = if self.waiters.is_empty() {
-            self.close_after.idle
-        } else {
-            self.close_after.awaited
+        let after = match (self.waiters.is_empty(), self.events) {
+            (false, _) => self.close_after.awaited,
+            (true, 0) => EMPTY_BLOCK_EVERY,
+            (true, _) => self.close_after.idle,
         };
         self.opened.map(|opened| opened + after)
     }
@@ -220,6 +223,22 @@ impl Gather {
     /// The oldest closed block.
     pub fn take_closed(&mut self) -> Option<GatheredBlock> {
         self.closed.pop_front()
+    }
+
+    /// What the inputs counted for lines that no one has taken yet.
+    #[must_use]
+    pub fn open_received(&self) -> u64 {
+        let closed = self.closed.iter().flat_map(|block| &block.counts);
+        closed
+            .chain(&self.counts)
+            .map(|(_, counts)| counts.received)
+            .sum()
+    }
+
+    /// True when nothing was handed over since the last block closed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.opened.is_none()
     }
 
     /// Number of closed blocks nobody has taken.

@@ -4,8 +4,13 @@
 //! an optional waiter. What closes leaves by `take_closed`; nothing here knows of journals
 //! or streams.
 
+pub mod admission;
 pub mod door;
 pub mod fate;
+pub mod framer;
 pub mod gather;
+pub mod json_array;
 pub mod reject;
 pub mod settings;
+pub mod tcp;
+pub mod validate;

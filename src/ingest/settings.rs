@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use crate::event::{InputId, Labels};
 
-/// How lines are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of a line is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Validation {
-    /// Every line is checked to be one complete JSON object in valid UTF-8. The default.
+    /// Every byte: one complete JSON object in valid UTF-8.
+    #[default]
     Full,
-    /// The sender is trusted: only the first and last byte are looked at.
+    /// Only that it begins with `{` and ends with `}`, white space aside: for senders that are
+    /// trusted to write JSON. What they get wrong, UTF-8 included, is stored and delivered as
+    /// it came.
     None,
 }
 

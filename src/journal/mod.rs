@@ -1,3 +1,14 @@
 //! The journal: a durable sequence of blocks.
 
+pub mod cursor;
+pub mod format;
+pub mod reader;
+pub mod recovery;
+pub mod scan;
+pub mod segments;
 pub mod settings;
+pub mod tail;
+pub mod writer;
+
+#[cfg(test)]
+mod tests;

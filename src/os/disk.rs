@@ -22,6 +22,10 @@ pub struct OpenMode {
 }
 
 /// An open file.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "the length is a question to the system that may fail, not a container's"
+)]
 pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Reads from `offset` until `buffer` is full or the file ends; returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -61,7 +65,8 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names of the entries of a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Makes a directory and its parents; it may be there already.
+    /// Makes a directory and its parents, durable when the call returns; it may be there
+    /// already.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;

@@ -4,4 +4,15 @@
 //! the traits and types here, so that the simulation can put a memory disk and a fake
 //! clock in their place.
 
+pub mod affinity;
+pub mod buffers;
+pub mod clock;
 pub mod disk;
+pub mod durable;
+pub mod limits;
+pub mod memory_disk;
+pub mod real_disk;
+pub mod signals;
+pub mod simd;
+pub mod sockets;
+pub mod systemd;

@@ -1,23 +1,37 @@
-//! Delivery to one destination: the code that sends a batch and says what became of it.
+//! Delivery to one destination: the code that sends a parcel and says what became of it.
 //!
-//! A sink is told one batch at a time per journal and answers with an [`Outcome`]; retry,
-//! parking and the cursor are the stream's business (`shard`-side code in `stream` and
-//! `node`), so a sink holds no state of its own but its connection. A new kind of
-//! destination is one file here and one variant of [`SinkSettings`].
+//! A sink is given one parcel at a time per journal and answers with an [`Outcome`]. When
+//! to try again is [`retry`]'s arithmetic and the stream's decision, parking and the cursor
+//! are the stream's too; so a sink holds no state but its connection or its file's length.
+//! A new kind of destination is one file here, one variant of [`SinkSettings`] and one of
+//! [`AnySink`].
 
+pub mod file;
+pub mod http;
+pub mod retry;
 pub mod settings;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::Batch;
+use crate::batch::Parcel;
+use crate::os::disk::Disk;
+use crate::position::{JournalId, Timestamp};
 
+pub use file::FileSink;
+pub use http::HttpSink;
 pub use settings::SinkSettings;
 
-/// What became of a batch.
+/// What became of a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The destination has all of it.
     Delivered,
+    /// Nothing was sent. Make a cursor record with [`Sink::state`] durable, call
+    /// [`Sink::recorded`], then deliver the same parcel again. Not a failure: it is not
+    /// counted, and there is no delay before the next call.
+    RecordFirst,
     /// Try again: the destination or the way to it has a passing trouble.
     Retry {
         /// What happened, for the log, the metrics and audit events.
@@ -40,27 +54,150 @@ pub enum Outcome {
 /// Why a delivery failed: a word for counters and audit events, and text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The reason word, e.g. `http_5xx`, `http_4xx`, `connect_refused`, `timed_out`,
-    /// `tls_failure`, `connection_closed`, `file_write_failed`. A closed list in `docs/operating.md`.
+    /// The reason word, one of [`FAILURE_REASONS`].
     pub reason: &'static str,
     /// What a person needs to find the cause: status, first bytes of the reply, OS error.
+    /// Holds no header value and no URL query of ours.
     pub detail: String,
 }
 
+/// Every reason word a sink may answer with; `docs/operating.md` explains each.
+pub const FAILURE_REASONS: &[&str] = &[
+    "dns_failure",
+    "connect_refused",
+    "connect_timed_out",
+    "connect_failed",
+    "tls_failure",
+    "connection_closed",
+    "timed_out",
+    "protocol_error",
+    "http_3xx",
+    "http_4xx",
+    "http_5xx",
+    "file_write_failed",
+];
+
 /// A destination's delivering end. One value serves one journal of one stream, so at most
-/// one batch is in flight through it and the order of a journal holds.
+/// one parcel is in flight through it and the order of a journal holds.
 #[expect(
     async_fn_in_trait,
     reason = "used through the closed enum of sinks, never as dyn"
 )]
 pub trait Sink {
-    /// Sends the batch and waits for the destination's answer. May be cancelled by dropping
-    /// the future, which closes the connection; the batch then counts as not delivered.
-    async fn deliver(&mut self, batch: &Batch) -> Outcome;
+    /// Sends the parcel and waits for the destination's answer. May be cancelled by dropping
+    /// the future, which closes the connection; the parcel then counts as not delivered.
+    async fn deliver(&mut self, parcel: &Parcel) -> Outcome;
 
     /// State to keep in the cursor record with the batch just delivered, at most
     /// 1 KiB; empty for sinks that have none. It is given back to the sink's opener.
     fn state(&self) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// Says that a cursor record with the present [`Sink::state`] is durable. To be called
+    /// after [`Outcome::RecordFirst`] only, with no delivery between record and call.
+    fn recorded(&mut self) {}
+}
+
+/// The time of day, as handed to sinks; a closure so that tests and the simulation own it.
+pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a sink needs to know besides its settings.
+pub struct OpenContext<'a> {
+    /// The journal it serves.
+    pub journal: JournalId,
+    /// Number of journals of the node, the internal one not counted. At least 1.
+    pub journals: usize,
+    /// Name of the stream, for the log.
+    pub stream: Arc<str>,
+    /// Where file sinks write.
+    pub disk: Arc<dyn Disk>,
+    /// Time of day.
+    pub clock: WallClock,
+    /// What [`Sink::state`] said in the last durable cursor record, if there is one.
+    pub state: Option<&'a [u8]>,
+}
+
+/// Why a sink could not be opened. Troubles that may pass are not here: they show as
+/// [`Outcome::Retry`] when something is delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL cannot be posted to.
+    #[error("destination URL: {0}")]
+    Url(&'static str),
+    /// A request header that the sink sets itself.
+    #[error("header \"{0}\" is set by the sink itself; remove it from the stream's headers")]
+    Header(::http::HeaderName),
+    /// A PEM file that could not be read or holds nothing of use.
+    #[error("read {what} from {}: {why}", path.display())]
+    Pem {
+        /// What the file is for.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// TLS options that do not go together.
+    #[error("TLS options: {0}")]
+    Tls(String),
+    /// A file path the sink cannot work with.
+    #[error("file path {}: {why}", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The state in the cursor record is not one this version wrote.
+    #[error("state of the file sink in the cursor record: {0}")]
+    State(&'static str),
+}
+
+/// The sinks there are.
+#[derive(Debug)]
+pub enum AnySink {
+    /// HTTP/1.1 requests.
+    Http(Box<HttpSink>),
+    /// Local files.
+    File(Box<FileSink>),
+}
+
+impl AnySink {
+    /// Opens the sink that the settings ask for. Does not connect. May block: certificates
+    /// are read, and a file is cut to its recorded length.
+    ///
+    /// # Errors
+    /// When the settings or the recorded state cannot work at any later time either.
+    pub fn open(settings: &SinkSettings, context: OpenContext<'_>) -> Result<Self, OpenError> {
+        match settings {
+            SinkSettings::Http(http) => HttpSink::open(http, context.clock)
+                .map(Box::new)
+                .map(Self::Http),
+            SinkSettings::File(file) => FileSink::open(file, context).map(Box::new).map(Self::File),
+        }
+    }
+}
+
+impl Sink for AnySink {
+    async fn deliver(&mut self, parcel: &Parcel) -> Outcome {
+        match self {
+            Self::Http(sink) => sink.deliver(parcel).await,
+            Self::File(sink) => sink.deliver(parcel).await,
+        }
+    }
+
+    fn state(&self) -> Vec<u8> {
+        match self {
+            Self::Http(sink) => sink.state(),
+            Self::File(sink) => sink.state(),
+        }
+    }
+
+    fn recorded(&mut self) {
+        match self {
+            Self::Http(sink) => sink.recorded(),
+            Self::File(sink) => sink.recorded(),
+        }
     }
 }

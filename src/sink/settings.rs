@@ -3,22 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::batch::Compression;
+
 /// Settings of one destination.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value a stream, built once; a box would only be in the reader's way"
+)]
 pub enum SinkSettings {
     /// HTTP/1.1 requests.
     Http(HttpSettings),
     /// Local files.
     File(FileSettings),
-}
-
-/// How bodies or files are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Plain NDJSON.
-    Identity,
-    /// One gzip member a batch, spliced from blocks where they are whole.
-    Gzip,
 }
 
 /// Settings of an HTTP destination.
@@ -56,14 +53,16 @@ pub struct TlsSettings {
 /// Settings of a file destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSettings {
-    /// The file written to. With several journals the journal's number is put before the
-    /// extension: `events.ndjson` becomes `events.0.ndjson`, `events.1.ndjson`.
+    /// The file written to; at most 900 bytes of path. With several journals the journal's
+    /// number is put before the extension: `events.ndjson` becomes `events.0.ndjson`,
+    /// `events.1.ndjson`, and the internal journal's `events.internal.ndjson`. A last `.gz`
+    /// counts with the extension before it: `events.0.ndjson.gz`.
     pub path: PathBuf,
     /// Encoding of the file.
     pub compression: Compression,
     /// A file is closed and renamed (time of closing added) before it would pass this. Default 1 GiB.
     pub rotate_bytes: u64,
-    /// A file is closed and renamed at this age. Default 24 h.
+    /// A file is closed and renamed by the first delivery after this age. Default 24 h.
     pub rotate_age: Duration,
     /// Closed files kept; older ones are removed. 0 keeps all, the default.
     pub keep_files: u32,

@@ -1,3 +1,4 @@
 //! Streams: what is cut from the journal for one destination.
 
+pub mod gzip;
 pub mod settings;

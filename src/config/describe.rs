@@ -1,0 +1,182 @@
+//! A plan in words: what `weir check` prints.
+
+use std::fmt::Write as _;
+
+use super::plan::{InputPlan, Plan, StreamPlan};
+use super::units::{ByteSize, Span};
+use crate::event::Labels;
+use crate::ingest::settings::{InputSettings, Validation};
+use crate::journal::settings::RoomLimit;
+use crate::position::Timestamp;
+use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
+use crate::stream::settings::StartAt;
+
+/// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
+/// values and the query of URLs are left out.
+#[must_use]
+pub fn describe(plan: &Plan) -> String {
+    let mut text = String::new();
+    describe_node(plan, &mut text).expect("writing to a String does not fail");
+    for input in &plan.inputs {
+        text.push_str(&input_line(input));
+    }
+    for stream in &plan.streams {
+        text.push_str(&stream_line(stream));
+    }
+    if plan.streams.is_empty() {
+        text.push_str("no stream: events are kept in the journal and delivered nowhere\n");
+    }
+    text
+}
+
+fn describe_node(plan: &Plan, text: &mut String) -> std::fmt::Result {
+    let Plan { shard, journal, .. } = plan;
+    let pinned = if shard.pin { ", pinned" } else { "" };
+    let writer = if shard.io_uring {
+        "io_uring"
+    } else {
+        "a writer thread"
+    };
+    writeln!(
+        text,
+        "node: data in {}, {} {}{pinned}, {} {} (of a new data directory), writing through {writer}",
+        plan.data_dir.display(),
+        shard.count,
+        if shard.count == 1 { "shard" } else { "shards" },
+        plan.journals,
+        if plan.journals == 1 {
+            "journal"
+        } else {
+            "journals"
+        },
+    )?;
+    let (tail, pending) = (journal.tail_bytes_max, journal.pending_bytes_max);
+    let journals_bytes = tail.saturating_add(pending).saturating_mul(plan.journals);
+    writeln!(
+        text,
+        "memory: at most {}, of which journals may take {}",
+        ByteSize(plan.memory_bytes_max),
+        bytes(journals_bytes)
+    )?;
+    let room = match plan.room.bytes_max {
+        RoomLimit::Bytes(bytes) => ByteSize(bytes).to_string(),
+        RoomLimit::Percent(percent) => format!("{percent}% of the file system"),
+    };
+    let keep = plan.room.keep.map_or("forever".to_owned(), |keep| {
+        format!("{} after delivery", Span(keep))
+    });
+    writeln!(
+        text,
+        "journal: at most {room}, {} stay free, events kept {keep}, segments of {}, synced within \
+         {} of the first waiting line",
+        ByteSize(plan.room.free_bytes_min),
+        ByteSize(journal.segment_bytes),
+        Span(shard.commit_interval),
+    )?;
+    writeln!(text, "admin: listens on {}", plan.admin_listen)
+}
+
+fn input_line(input: &InputPlan) -> String {
+    match input {
+        InputPlan::Tcp(tcp) => {
+            let ack = if tcp.ack { ", answers with acks" } else { "" };
+            let listen = tcp.listen;
+            format!(
+                "input \"{}\": tcp on {listen}{ack}{}\n",
+                tcp.input.name,
+                judged(&tcp.input)
+            )
+        }
+        InputPlan::Http(http) => format!(
+            "input \"{}\": http on {}, bodies up to {}{}\n",
+            http.input.name,
+            http.listen,
+            bytes(http.body_bytes_max),
+            judged(&http.input)
+        ),
+    }
+}
+
+fn judged(input: &InputSettings) -> String {
+    let mut text = format!(", lines up to {}", bytes(input.line_bytes_max));
+    if input.validation == Validation::None {
+        text.push_str(", not validated");
+    }
+    let Labels {
+        application,
+        subsystem,
+        host,
+        level,
+        env,
+        ..
+    } = &input.labels;
+    let labels = [
+        ("application", application),
+        ("subsystem", subsystem),
+        ("host", host),
+        ("level", level),
+        ("env", env),
+    ];
+    for (name, label) in labels {
+        if let Some(label) = label {
+            text.push_str(&format!(", {name} \"{label}\""));
+        }
+    }
+    text
+}
+
+fn stream_line(plan: &StreamPlan) -> String {
+    let StreamPlan { stream, sink, .. } = plan;
+    let destination = match sink {
+        SinkSettings::Http(http) => http_words(http),
+        SinkSettings::File(file) => format!(
+            "file {}{}, a new one at {} or {}",
+            file.path.display(),
+            compression_words(file.compression),
+            ByteSize(file.rotate_bytes),
+            Span(file.rotate_age)
+        ),
+    };
+    let batch = &stream.batch;
+    let records = batch
+        .records_max
+        .map_or(String::new(), |records| format!(" or {records} events"));
+    let (size, age) = (ByteSize(batch.bytes_max), Span(batch.age_max));
+    let from = match stream.from {
+        StartAt::End => "the end".to_owned(),
+        StartAt::Start => "the oldest event".to_owned(),
+        StartAt::Time(Timestamp(micros)) => jiff::Timestamp::from_microsecond(micros)
+            .map_or("a time".to_owned(), |time| time.to_string()),
+    };
+    format!(
+        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}\n",
+        stream.name
+    )
+}
+
+fn http_words(http: &HttpSettings) -> String {
+    let url = &http.url;
+    let scheme = url.scheme_str().unwrap_or_default();
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let headers = match http.headers.len() {
+        0 => String::new(),
+        1 => ", 1 header".to_owned(),
+        count => format!(", {count} headers"),
+    };
+    format!(
+        "{scheme}://{authority}{}{}{headers}",
+        url.path(),
+        compression_words(http.compression)
+    )
+}
+
+fn compression_words(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Identity => "",
+        Compression::Gzip => ", gzip",
+    }
+}
+
+fn bytes(count: usize) -> ByteSize {
+    ByteSize(u64::try_from(count).expect("usize is at most 64 bits"))
+}

@@ -1,0 +1,196 @@
+//! Keys of the streams: `[stream.NAME]`, its batches, retries and destinations.
+
+use std::time::Duration;
+
+use super::{Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
+
+/// `[stream.NAME]`.
+pub static STREAM: SectionSpec = SectionSpec {
+    path: "stream.NAME",
+    doc: "A delivery. It needs one destination: `[stream.NAME.http]` or `[stream.NAME.file]`.",
+    keys: &[Key::new(
+        "from",
+        Kind::StartAt,
+        Fallback::Value("\"end\""),
+        "Where a stream without a cursor begins: `\"end\"`, with what comes from now on; \
+         `\"start\"`, with the oldest event still held; a time, with the first events received \
+         then.",
+    )],
+    tables: &["batch", "retry", "http", "file"],
+};
+
+/// `[stream.NAME.batch]`.
+pub static BATCH: SectionSpec = SectionSpec {
+    path: "stream.NAME.batch",
+    doc: "When a batch is cut: at whichever limit comes first.",
+    keys: &[
+        Key::new(
+            "bytes",
+            Kind::Size {
+                min: 64 * KIB,
+                max: 4 * GIB,
+            },
+            Fallback::Value("\"8 MiB\""),
+            "Raw bytes, line ends included.",
+        ),
+        Key::new(
+            "age",
+            span(Duration::from_millis(1), Duration::from_hours(1)),
+            Fallback::Value("\"1s\""),
+            "Age of the batch's first event since it was durable.",
+        ),
+        Key::new(
+            "records",
+            Kind::Count {
+                min: 0,
+                max: 1_000_000_000,
+            },
+            Fallback::Value("0"),
+            "Events. 0: no limit.",
+        ),
+    ],
+    tables: &[],
+};
+
+/// `[stream.NAME.retry]`.
+pub static RETRY: SectionSpec = SectionSpec {
+    path: "stream.NAME.retry",
+    doc: "When a failed batch is tried again: delays double from one bound to the other, drawn at \
+          random below it; there is no last try.",
+    keys: &[
+        Key::new(
+            "delay_min",
+            span(Duration::from_millis(1), Duration::from_hours(1)),
+            Fallback::Value("\"200ms\""),
+            "Upper bound of the first delay.",
+        ),
+        Key::new(
+            "delay_max",
+            span(Duration::from_millis(1), Duration::from_hours(24)),
+            Fallback::Value("\"60s\""),
+            "Upper bound the delays grow to; never below `delay_min`.",
+        ),
+    ],
+    tables: &[],
+};
+
+/// `[stream.NAME.http]`.
+pub static HTTP: SectionSpec = SectionSpec {
+    path: "stream.NAME.http",
+    doc: "Delivery by HTTP/1.1 `POST`, one batch a request, one request at a time for each journal.",
+    keys: &[
+        Key::new(
+            "url",
+            Kind::Url,
+            Fallback::Required,
+            "Where batches are posted to: `http://` or `https://`.",
+        ),
+        Key::new(
+            "headers",
+            Kind::Headers,
+            Fallback::Absent,
+            "Further request headers, name and value; at most 64. Values are never shown. Headers \
+             that Weir sets itself are refused.",
+        ),
+        COMPRESSION_HTTP,
+        Key::new(
+            "content_type",
+            Kind::Text { max: 256 },
+            Fallback::Value("\"application/x-ndjson\""),
+            "`Content-Type` of the requests.",
+        ),
+        Key::new(
+            "connect_timeout",
+            TIMEOUT,
+            Fallback::Value("\"10s\""),
+            "Time to connect, TLS included.",
+        ),
+        Key::new(
+            "request_timeout",
+            TIMEOUT,
+            Fallback::Value("\"60s\""),
+            "Time from the request's first byte to the end of the reply.",
+        ),
+        Key::new(
+            "ca_file",
+            Kind::ExistingFile,
+            Fallback::Computed("the system's authorities"),
+            "PEM file of the certificate authorities to trust.",
+        ),
+        Key::new(
+            "client_cert_file",
+            Kind::ExistingFile,
+            Fallback::Absent,
+            "PEM file of the client certificate chain; needs `client_key_file`.",
+        ),
+        Key::new(
+            "client_key_file",
+            Kind::ExistingFile,
+            Fallback::Absent,
+            "PEM file of the client's private key; needs `client_cert_file`.",
+        ),
+        Key::new(
+            "server_name",
+            Kind::Text { max: 253 },
+            Fallback::Computed("the URL's host"),
+            "Name to check the server's certificate against.",
+        ),
+    ],
+    tables: &[],
+};
+
+/// `[stream.NAME.file]`.
+pub static FILE: SectionSpec = SectionSpec {
+    path: "stream.NAME.file",
+    doc: "Delivery to local files, synced before it counts as delivered.",
+    keys: &[
+        Key::new(
+            "path",
+            Kind::Path,
+            Fallback::Required,
+            "The file written to. With several journals the journal's number is put before the \
+             extension: `events.ndjson` becomes `events.0.ndjson`, `events.1.ndjson`. Inside the \
+             data directory only its folder `out` is free for files.",
+        ),
+        Key::new(
+            "compression",
+            Kind::OneOf(&["gzip", "identity"]),
+            Fallback::Value("\"identity\""),
+            "`identity`: plain NDJSON. `gzip`: one gzip member a batch.",
+        ),
+        Key::new(
+            "rotate_bytes",
+            Kind::Size {
+                min: 64 * KIB,
+                max: TIB,
+            },
+            Fallback::Value("\"1 GiB\""),
+            "The file is closed and renamed before it would pass this.",
+        ),
+        Key::new(
+            "rotate_age",
+            span(Duration::from_secs(1), Duration::from_hours(365 * 24)),
+            Fallback::Value("\"24h\""),
+            "The file is closed and renamed at this age.",
+        ),
+        Key::new(
+            "keep_files",
+            Kind::Count {
+                min: 0,
+                max: 1_000_000,
+            },
+            Fallback::Value("0"),
+            "Closed files kept; older ones are removed. 0 keeps all.",
+        ),
+    ],
+    tables: &[],
+};
+
+const COMPRESSION_HTTP: Key = Key::new(
+    "compression",
+    Kind::OneOf(&["gzip", "identity"]),
+    Fallback::Value("\"gzip\""),
+    "`gzip`: one gzip member a request, with `Content-Encoding: gzip`. `identity`: plain NDJSON.",
+);
+
+const TIMEOUT: Kind = span(Duration::from_millis(10), Duration::from_hours(1));

@@ -1,0 +1,291 @@
+//! Segment files: their names, how they are made ready, put to use and sealed, and the
+//! catalog of those in use.
+//!
+//! A spare is a file of the full length with zeros written and synced, so that writing into
+//! it later changes no metadata of the file system (a merely allocated file makes a sync a
+//! hundred times slower). Putting one to use writes the header, renames it and syncs the
+//! directory; only then may a block go in.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::journal::format::SegmentHeader;
+use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
+use crate::limits::DISK_PAGE_BYTES;
+use crate::os::buffers::AlignedBuffer;
+use crate::os::disk::{Disk, DiskFile, OpenMode};
+use crate::position::{JournalId, Offset, SegmentId, Timestamp};
+
+/// Bytes written at a time while a spare is filled with zeros.
+const ZEROS_BYTES: usize = 1024 * 1024;
+
+/// Name of a segment file: sequence and first offset, so that sorting by name sorts by age.
+#[must_use]
+pub fn file_name(sequence: u64, first: Offset) -> String {
+    format!("{sequence:012}-{:020}.seg", first.0)
+}
+
+/// Reads a segment's name; `None` for a file that is none.
+#[must_use]
+pub fn parse_file_name(name: &str) -> Option<(u64, Offset)> {
+    let (sequence, first) = name.strip_suffix(".seg")?.split_once('-')?;
+    let parsed = (sequence.parse().ok()?, Offset(first.parse().ok()?));
+    // Only names this module makes: no sign, no other width.
+    (file_name(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
+/// Makes and handles the segment files of one journal.
+#[derive(Debug, Clone)]
+pub struct SegmentFiles {
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    /// Directory of the journal.
+    pub dir: PathBuf,
+    /// The journal.
+    pub journal: JournalId,
+    /// Random id of the node.
+    pub node: [u8; 16],
+    /// Length of a segment.
+    pub file_bytes: u64,
+    /// Bypass the page cache.
+    pub direct: bool,
+}
+
+impl SegmentFiles {
+    /// Makes a spare: full length, zeros written, durable.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is left behind then.
+    pub fn make_spare(&self, number: u64) -> io::Result<PathBuf> {
+        let making = self.dir.join(format!("spare-{number}.making"));
+        let spare = self.dir.join(format!("spare-{number}.spare"));
+        let made = self.fill_with_zeros(&making).and_then(|()| {
+            self.disk.rename(&making, &spare)?;
+            self.disk.sync_dir(&self.dir)
+        });
+        match made {
+            Ok(()) => Ok(spare),
+            Err(error) => {
+                // The disk is in trouble already; what cannot be removed is removed at start.
+                drop(self.disk.remove(&making));
+                Err(error)
+            }
+        }
+    }
+
+    /// Spares and half-made ones of an earlier run: the first are used, the others removed.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn find_spares(&self) -> io::Result<Vec<PathBuf>> {
+        let mut spares = Vec::new();
+        for name in self.disk.list(&self.dir)? {
+            let path = self.dir.join(&name);
+            if name.ends_with(".making") {
+                self.disk.remove(&path)?;
+            } else if name.starts_with("spare-") && name.ends_with(".spare") {
+                let mode = OpenMode {
+                    write: false,
+                    create: false,
+                    direct: false,
+                };
+                if self.disk.open(&path, mode)?.len()? == self.file_bytes {
+                    spares.push(path);
+                } else {
+                    self.disk.remove(&path)?;
+                }
+            }
+        }
+        Ok(spares)
+    }
+
+    /// Puts a spare to use as the ordered segment.
+    ///
+    /// # Errors
+    /// When the disk refuses. The file may be a segment without blocks then, which the next
+    /// start passes over.
+    pub fn put_to_use(
+        &self,
+        spare: &Path,
+        order: &SegmentOrder,
+        now: Timestamp,
+    ) -> io::Result<(OpenedSegment, SegmentEntry)> {
+        let header = SegmentHeader {
+            journal: self.journal,
+            segment: SegmentId::random(),
+            node: self.node,
+            sequence: order.sequence,
+            first: order.first,
+            file_bytes: self.file_bytes,
+            created: now,
+            chain: order.chain,
+        };
+        let file = self.disk.open(spare, self.write_mode())?;
+        let mut page = AlignedBuffer::with_capacity(DISK_PAGE_BYTES);
+        page.extend_from_slice(&header.encode());
+        file.write_durable_at(page.as_slice(), 0)?;
+        let path = self.dir.join(file_name(order.sequence, order.first));
+        self.disk.rename(spare, &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        let entry = SegmentEntry {
+            sequence: order.sequence,
+            segment: header.segment,
+            first: order.first,
+            end: None,
+            path,
+            file_bytes: self.file_bytes,
+            last_used: now,
+        };
+        let file_bytes = self.file_bytes;
+        Ok((
+            OpenedSegment {
+                segment: header.segment,
+                file,
+                file_bytes,
+            },
+            entry,
+        ))
+    }
+
+    /// Writes index and trailer of a full segment.
+    ///
+    /// # Errors
+    /// When the disk refuses; the next start rebuilds them.
+    pub fn seal(&self, order: &SealOrder) -> io::Result<()> {
+        let mut index = AlignedBuffer::with_capacity(order.index.len());
+        index.extend_from_slice(&order.index);
+        index.pad_to_page();
+        if !index.is_empty() {
+            order
+                .file
+                .write_at(index.as_slice(), order.trailer.blocks_end)?;
+        }
+        // The trailer vouches for the index, so the index is durable first.
+        order.file.sync()?;
+        let mut page = AlignedBuffer::with_capacity(DISK_PAGE_BYTES);
+        page.extend_from_slice(&order.trailer.encode());
+        order
+            .file
+            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)
+    }
+
+    /// How segments are opened for writing.
+    #[must_use]
+    pub fn write_mode(&self) -> OpenMode {
+        OpenMode {
+            write: true,
+            create: false,
+            direct: self.direct,
+        }
+    }
+
+    fn fill_with_zeros(&self, path: &Path) -> io::Result<()> {
+        let mode = OpenMode {
+            write: true,
+            create: true,
+            direct: self.direct,
+        };
+        let file: Arc<dyn DiskFile> = self.disk.open(path, mode)?;
+        file.set_len(self.file_bytes)?;
+        let zeros = AlignedBuffer::zeroed(ZEROS_BYTES);
+        let mut position = 0;
+        while position < self.file_bytes {
+            let left = usize::try_from(self.file_bytes - position).unwrap_or(ZEROS_BYTES);
+            let piece = &zeros.as_slice()[..left.min(ZEROS_BYTES)];
+            file.write_at(piece, position)?;
+            position += piece.len() as u64;
+        }
+        file.sync()
+    }
+}
+
+/// A segment in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentEntry {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its id.
+    pub segment: SegmentId,
+    /// Offset of its first event.
+    pub first: Offset,
+    /// One past its last event; `None` while it is written.
+    pub end: Option<Offset>,
+    /// The file.
+    pub path: PathBuf,
+    /// Its length.
+    pub file_bytes: u64,
+    /// Latest receive time in it, or when it was put to use.
+    pub last_used: Timestamp,
+}
+
+/// The segments of one journal, shared by its writer, readers and retention.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    segments: Mutex<BTreeMap<u64, SegmentEntry>>,
+}
+
+impl Catalog {
+    /// Adds a segment, or replaces the one of that sequence.
+    pub fn add(&self, entry: SegmentEntry) {
+        self.lock().insert(entry.sequence, entry);
+    }
+
+    /// Nothing more goes to the segment.
+    pub fn close(&self, sequence: u64, end: Offset) {
+        if let Some(entry) = self.lock().get_mut(&sequence) {
+            entry.end = Some(end);
+        }
+    }
+
+    /// Takes a segment out, before its file is removed.
+    pub fn remove(&self, sequence: u64) {
+        self.lock().remove(&sequence);
+    }
+
+    /// The segment that holds `offset`, or else the first one behind it. For an offset held
+    /// twice the higher sequence wins.
+    #[must_use]
+    pub fn find(&self, offset: Offset) -> Option<SegmentEntry> {
+        let segments = self.lock();
+        let holds = |entry: &&SegmentEntry| {
+            entry.first <= offset && entry.end.is_none_or(|end| offset < end)
+        };
+        let holder = segments.values().rev().find(holds);
+        let behind = || {
+            segments
+                .values()
+                .filter(|entry| entry.first > offset)
+                .min_by_key(|entry| entry.first)
+        };
+        holder.or_else(behind).cloned()
+    }
+
+    /// First offset of the segment after `sequence` that begins below `end`: events from there
+    /// on are taken from that later segment.
+    #[must_use]
+    pub fn superseded_from(&self, sequence: u64) -> Option<Offset> {
+        self.lock()
+            .range(sequence + 1..)
+            .map(|(_, entry)| entry.first)
+            .min()
+    }
+
+    /// First offset still held.
+    #[must_use]
+    pub fn start(&self) -> Option<Offset> {
+        self.lock().values().map(|entry| entry.first).min()
+    }
+
+    /// All segments, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<SegmentEntry> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, SegmentEntry>> {
+        // The map is whole between calls, whatever a panicking thread did elsewhere.
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

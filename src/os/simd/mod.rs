@@ -1,0 +1,199 @@
+//! Vector instructions behind a safe seam: 64 bytes become 64-bit masks.
+//!
+//! Owns: every vector intrinsic of the package, and the choice of the widest level this CPU has, made once at run
+//! time. Promises: nothing is read outside the slice it was given; all levels compute the same masks (tested against
+//! the obvious byte loop). Leaves to others: what the masks mean. A caller writes its loop once, generic over
+//! [`Vector`], as a [`Job`]; [`Level::run`] compiles it a second and third time with the instructions of each level.
+//! Functions of a job must be `#[inline(always)]`: only what is inlined into the function that has the instructions
+//! may use them.
+#![expect(
+    unsafe_code,
+    reason = "vector loads through pointers, and calls into functions compiled for a CPU level"
+)]
+
+use std::sync::OnceLock;
+
+/// Bytes of one chunk: one bit of a mask each.
+pub const CHUNK_BYTES: usize = 64;
+
+/// What one level can do with a chunk. Bit `i` of every mask speaks of byte `i`.
+pub trait Vector: Copy {
+    /// A chunk in vector registers.
+    type Chunk: Copy;
+
+    /// Loads a whole chunk.
+    fn load(self, bytes: &[u8; CHUNK_BYTES]) -> Self::Chunk;
+    /// Loads the first 64 bytes at most, and fills up with spaces.
+    fn load_partial(self, bytes: &[u8]) -> Self::Chunk;
+    /// Bytes equal to `byte`.
+    fn equal(self, chunk: Self::Chunk, byte: u8) -> u64;
+    /// Bytes that are `byte` once bit 0x20 is set: letters without case, `[` as `{`, `]` as `}`.
+    fn equal_folded(self, chunk: Self::Chunk, byte: u8) -> u64;
+    /// Bytes from `low` to `low + count - 1`.
+    fn within(self, chunk: Self::Chunk, low: u8, count: u8) -> u64;
+    /// Bytes that, once bit 0x20 is set, lie from `low` to `low + count - 1`.
+    fn within_folded(self, chunk: Self::Chunk, low: u8, count: u8) -> u64;
+    /// Bytes that equal the entry of `table` which their low four bits select: one test for up to 16 characters of
+    /// distinct low halves. Entries must be ASCII; an unused entry must not have its own index as its low half.
+    fn equal_to_entry(self, chunk: Self::Chunk, table: &[u8; 16]) -> u64;
+    /// Bytes of 0x80 and above.
+    fn non_ascii(self, chunk: Self::Chunk) -> u64;
+    /// Bytes with bit 0x20 set.
+    fn bit_0x20(self, chunk: Self::Chunk) -> u64;
+    /// Bit `i` of the result is the parity of bits `0..=i`.
+    fn prefix_xor(self, bits: u64) -> u64;
+    /// The bits of `bits` at the places set in `places`, packed to the low end.
+    fn gather(self, bits: u64, places: u64) -> u64;
+}
+
+/// A loop written once for all levels. `run` and all it calls per chunk must be `#[inline(always)]`.
+pub trait Job {
+    /// What the loop returns.
+    type Output;
+    /// The loop.
+    fn run<V: Vector>(self, vector: V) -> Self::Output;
+}
+
+/// A level that this CPU was found to have. There is no other way to make one, so running on it is sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Level {
+    /// The widest level of this CPU, `None` where it has none. Found once, then remembered.
+    #[inline]
+    pub fn best() -> Option<Self> {
+        static BEST: OnceLock<Option<Level>> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available().into_iter().next())
+    }
+
+    /// Every level of this CPU, widest first: for tests that compare them.
+    pub fn available() -> Vec<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            x86::available()
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            Vec::new()
+        }
+    }
+
+    /// Name for reports.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+        }
+    }
+
+    /// Runs `job` with the instructions of this level.
+    #[inline]
+    pub fn run<J: Job>(self, job: J) -> J::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Level` of this kind is made only after the CPU was asked for every feature the function has.
+            Kind::Avx512 => unsafe { x86::run_avx512(job) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kind::Avx2 => unsafe { x86::run_avx2(job) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks every operation of one level against the byte loop that defines it.
+    struct AgreesWithByteLoop<'a>(&'a [u8]);
+
+    fn bits_of(bytes: &[u8; CHUNK_BYTES], test: impl Fn(u8) -> bool) -> u64 {
+        bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| test(**byte))
+            .map(|(at, _)| 1 << at)
+            .sum()
+    }
+
+    impl Job for AgreesWithByteLoop<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector>(self, v: V) {
+            let mut bytes = [b' '; CHUNK_BYTES];
+            bytes[..self.0.len()].copy_from_slice(self.0);
+            let chunk = v.load_partial(self.0);
+            let table = *b" x\"b t\x01fx\t\n{\\\rn/";
+            for byte in 0..=255 {
+                assert_eq!(v.equal(chunk, byte), bits_of(&bytes, |b| b == byte));
+                assert_eq!(
+                    v.equal_folded(chunk, byte),
+                    bits_of(&bytes, |b| b | 0x20 == byte)
+                );
+                assert_eq!(
+                    v.within(chunk, byte, 7),
+                    bits_of(&bytes, |b| b.wrapping_sub(byte) < 7)
+                );
+                let folded = |b: u8| (b | 0x20).wrapping_sub(byte) < 6;
+                assert_eq!(v.within_folded(chunk, byte, 6), bits_of(&bytes, folded));
+            }
+            let entry = |b: u8| b < 0x80 && table[usize::from(b & 15)] == b;
+            assert_eq!(v.equal_to_entry(chunk, &table), bits_of(&bytes, entry));
+            assert_eq!(v.non_ascii(chunk), bits_of(&bytes, |b| b >= 0x80));
+            assert_eq!(v.bit_0x20(chunk), bits_of(&bytes, |b| b & 0x20 != 0));
+            assert_eq!(
+                v.equal(v.load(&bytes), b'7'),
+                bits_of(&bytes, |b| b == b'7')
+            );
+            let (bits, places) = (v.equal_folded(chunk, b'{'), v.bit_0x20(chunk));
+            let (mut parity, mut packed, mut count) = (0, 0, 0);
+            for at in 0..64 {
+                let ones = (bits & (u64::MAX >> (63 - at))).count_ones();
+                parity |= u64::from(ones & 1) << at;
+                if places >> at & 1 == 1 {
+                    packed |= (bits >> at & 1) << count;
+                    count += 1;
+                }
+            }
+            assert_eq!(v.prefix_xor(bits), parity);
+            assert_eq!(v.gather(bits, places), packed);
+        }
+    }
+
+    #[test]
+    fn every_level_computes_what_the_byte_loop_computes() {
+        // Heap slices of exact length: a read past the end is caught by the sanitizers.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        for length in (0..=CHUNK_BYTES).cycle().take(300) {
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    let [.., drawn] = state.to_le_bytes();
+                    if drawn & 3 == 0 {
+                        b"{[]}:,\"\\ \t\n\r709"[usize::from(drawn >> 2) % 15]
+                    } else {
+                        drawn
+                    }
+                })
+                .collect();
+            for level in Level::available() {
+                level.run(AgreesWithByteLoop(&bytes));
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The two levels of x86-64: AVX-512 (BW, VBMI2 generation) and AVX2. See the parent for the contract.
+//!
+//! AVX2 packs bits with a loop, since `pext` is microcode on the AMD generations that end at AVX2.
+
+use super::{CHUNK_BYTES, Job, Kind, Level, Vector};
+use std::arch::x86_64::*;
+
+pub(super) fn available() -> Vec<Level> {
+    let mut levels = Vec::new();
+    let common = is_x86_feature_detected!("pclmulqdq")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("lzcnt")
+        && is_x86_feature_detected!("popcnt")
+        && is_x86_feature_detected!("avx2");
+    if common
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vbmi2")
+    {
+        levels.push(Level(Kind::Avx512));
+    }
+    if common {
+        levels.push(Level(Kind::Avx2));
+    }
+    levels
+}
+
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt"
+)]
+pub(super) fn run_avx512<J: Job>(job: J) -> J::Output {
+    job.run(Avx512(()))
+}
+
+#[target_feature(enable = "avx2,pclmulqdq,bmi1,lzcnt,popcnt")]
+pub(super) fn run_avx2<J: Job>(job: J) -> J::Output {
+    job.run(Avx2(()))
+}
+
+/// Exists only inside `run_avx512`, so its instructions are there.
+#[derive(Clone, Copy)]
+struct Avx512(());
+
+/// Exists only inside `run_avx2`, so its instructions are there.
+#[derive(Clone, Copy)]
+struct Avx2(());
+
+/// Calls a function of this CPU level from a method of its token.
+macro_rules! on_level {
+    ($call:expr) => {
+        // SAFETY: the token exists only where its level's features were detected.
+        unsafe { $call }
+    };
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the instructions of the caller"
+)]
+impl Vector for Avx512 {
+    type Chunk = __m512i;
+
+    #[inline(always)]
+    fn load(self, bytes: &[u8; CHUNK_BYTES]) -> __m512i {
+        // SAFETY: the array is 64 readable bytes, and the load needs no alignment; the token proves the features.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn load_partial(self, bytes: &[u8]) -> __m512i {
+        on_level!(avx512::load_partial(bytes))
+    }
+    #[inline(always)]
+    fn equal(self, chunk: __m512i, byte: u8) -> u64 {
+        on_level!(avx512::equal(chunk, byte))
+    }
+    #[inline(always)]
+    fn equal_folded(self, chunk: __m512i, byte: u8) -> u64 {
+        on_level!(avx512::equal(avx512::folded(chunk), byte))
+    }
+    #[inline(always)]
+    fn within(self, chunk: __m512i, low: u8, count: u8) -> u64 {
+        on_level!(avx512::within(chunk, low, count))
+    }
+    #[inline(always)]
+    fn within_folded(self, chunk: __m512i, low: u8, count: u8) -> u64 {
+        on_level!(avx512::within(avx512::folded(chunk), low, count))
+    }
+    #[inline(always)]
+    fn equal_to_entry(self, chunk: __m512i, table: &[u8; 16]) -> u64 {
+        on_level!(avx512::equal_to_entry(chunk, table))
+    }
+    #[inline(always)]
+    fn non_ascii(self, chunk: __m512i) -> u64 {
+        on_level!(_mm512_movepi8_mask(chunk))
+    }
+    #[inline(always)]
+    fn bit_0x20(self, chunk: __m512i) -> u64 {
+        on_level!(avx512::bit_0x20(chunk))
+    }
+    #[inline(always)]
+    fn prefix_xor(self, bits: u64) -> u64 {
+        on_level!(prefix_xor(bits))
+    }
+    #[inline(always)]
+    fn gather(self, bits: u64, places: u64) -> u64 {
+        on_level!(_pext_u64(bits, places))
+    }
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the instructions of the caller"
+)]
+impl Vector for Avx2 {
+    type Chunk = [__m256i; 2];
+
+    #[inline(always)]
+    fn load(self, bytes: &[u8; CHUNK_BYTES]) -> [__m256i; 2] {
+        on_level!(avx2::load(bytes))
+    }
+    #[inline(always)]
+    fn load_partial(self, bytes: &[u8]) -> [__m256i; 2] {
+        let mut whole = [b' '; CHUNK_BYTES];
+        let count = bytes.len().min(CHUNK_BYTES);
+        whole[..count].copy_from_slice(&bytes[..count]);
+        self.load(&whole)
+    }
+    #[inline(always)]
+    fn equal(self, chunk: [__m256i; 2], byte: u8) -> u64 {
+        on_level!(avx2::equal(chunk, byte))
+    }
+    #[inline(always)]
+    fn equal_folded(self, chunk: [__m256i; 2], byte: u8) -> u64 {
+        on_level!(avx2::equal(avx2::folded(chunk), byte))
+    }
+    #[inline(always)]
+    fn within(self, chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
+        on_level!(avx2::within(chunk, low, count))
+    }
+    #[inline(always)]
+    fn within_folded(self, chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
+        on_level!(avx2::within(avx2::folded(chunk), low, count))
+    }
+    #[inline(always)]
+    fn equal_to_entry(self, chunk: [__m256i; 2], table: &[u8; 16]) -> u64 {
+        on_level!(avx2::equal_to_entry(chunk, table))
+    }
+    #[inline(always)]
+    fn non_ascii(self, chunk: [__m256i; 2]) -> u64 {
+        on_level!(avx2::mask(chunk))
+    }
+    #[inline(always)]
+    fn bit_0x20(self, chunk: [__m256i; 2]) -> u64 {
+        on_level!(avx2::bit_0x20(chunk))
+    }
+    #[inline(always)]
+    fn prefix_xor(self, bits: u64) -> u64 {
+        on_level!(prefix_xor(bits))
+    }
+    #[inline(always)]
+    fn gather(self, bits: u64, places: u64) -> u64 {
+        let (mut left, mut packed, mut count) = (places, 0, 0);
+        while left != 0 {
+            packed |= (bits >> left.trailing_zeros() & 1) << count;
+            count += 1;
+            left &= left - 1;
+        }
+        packed
+    }
+}
+
+#[target_feature(enable = "pclmulqdq")]
+#[inline]
+fn prefix_xor(bits: u64) -> u64 {
+    let ones = _mm_set1_epi8(-1);
+    let product = _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits.cast_signed()), ones);
+    _mm_cvtsi128_si64(product).cast_unsigned()
+}
+
+mod avx512 {
+    use super::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,bmi2")]
+    #[inline]
+    pub(super) fn load_partial(bytes: &[u8]) -> __m512i {
+        let count = bytes.len().min(CHUNK_BYTES);
+        let present = if count == CHUNK_BYTES {
+            u64::MAX
+        } else {
+            (1 << count) - 1
+        };
+        // SAFETY: masked-out bytes are not touched (nor do they fault), and the mask covers only bytes of the slice.
+        unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), present, bytes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn equal(chunk: __m512i, byte: u8) -> u64 {
+        _mm512_cmpeq_epi8_mask(chunk, _mm512_set1_epi8(byte.cast_signed()))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub(super) fn folded(chunk: __m512i) -> __m512i {
+        _mm512_or_si512(chunk, _mm512_set1_epi8(0x20))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn within(chunk: __m512i, low: u8, count: u8) -> u64 {
+        let from_low = _mm512_sub_epi8(chunk, _mm512_set1_epi8(low.cast_signed()));
+        _mm512_cmplt_epu8_mask(from_low, _mm512_set1_epi8(count.cast_signed()))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn equal_to_entry(chunk: __m512i, table: &[u8; 16]) -> u64 {
+        let quarter = u128::from_le_bytes(*table);
+        let low = i64::from_le_bytes(
+            quarter.to_le_bytes()[..8]
+                .try_into()
+                .expect("8 of 16 bytes"),
+        );
+        let high = i64::from_le_bytes(
+            quarter.to_le_bytes()[8..]
+                .try_into()
+                .expect("8 of 16 bytes"),
+        );
+        let entries = _mm512_broadcast_i32x4(_mm_set_epi64x(high, low));
+        _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(entries, chunk), chunk)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn bit_0x20(chunk: __m512i) -> u64 {
+        _mm512_test_epi8_mask(chunk, _mm512_set1_epi8(0x20))
+    }
+}
+
+mod avx2 {
+    use super::*;
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn load(bytes: &[u8; CHUNK_BYTES]) -> [__m256i; 2] {
+        let (low, high) = bytes.split_at(32);
+        // SAFETY: the first half of the array is 32 readable bytes, and the load needs no alignment.
+        let low = unsafe { _mm256_loadu_si256(low.as_ptr().cast()) };
+        // SAFETY: the second half of the array is 32 readable bytes, and the load needs no alignment.
+        let high = unsafe { _mm256_loadu_si256(high.as_ptr().cast()) };
+        [low, high]
+    }
+
+    /// The top bit of each byte.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn mask(chunk: [__m256i; 2]) -> u64 {
+        let low = _mm256_movemask_epi8(chunk[0]).cast_unsigned();
+        let high = _mm256_movemask_epi8(chunk[1]).cast_unsigned();
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn equal(chunk: [__m256i; 2], byte: u8) -> u64 {
+        let wanted = _mm256_set1_epi8(byte.cast_signed());
+        mask([
+            _mm256_cmpeq_epi8(chunk[0], wanted),
+            _mm256_cmpeq_epi8(chunk[1], wanted),
+        ])
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn folded(chunk: [__m256i; 2]) -> [__m256i; 2] {
+        let bit = _mm256_set1_epi8(0x20);
+        [
+            _mm256_or_si256(chunk[0], bit),
+            _mm256_or_si256(chunk[1], bit),
+        ]
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn within(chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
+        // There is no unsigned comparison: a byte is at most the bound when the smaller of both is the byte.
+        let low = _mm256_set1_epi8(low.cast_signed());
+        let last = _mm256_set1_epi8((count - 1).cast_signed());
+        let from_low = [
+            _mm256_sub_epi8(chunk[0], low),
+            _mm256_sub_epi8(chunk[1], low),
+        ];
+        mask([
+            _mm256_cmpeq_epi8(_mm256_min_epu8(from_low[0], last), from_low[0]),
+            _mm256_cmpeq_epi8(_mm256_min_epu8(from_low[1], last), from_low[1]),
+        ])
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn equal_to_entry(chunk: [__m256i; 2], table: &[u8; 16]) -> u64 {
+        // SAFETY: the table is 16 readable bytes, and the load needs no alignment.
+        let entries = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+        let entries = _mm256_broadcastsi128_si256(entries);
+        mask([
+            _mm256_cmpeq_epi8(_mm256_shuffle_epi8(entries, chunk[0]), chunk[0]),
+            _mm256_cmpeq_epi8(_mm256_shuffle_epi8(entries, chunk[1]), chunk[1]),
+        ])
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn bit_0x20(chunk: [__m256i; 2]) -> u64 {
+        // Bit 5 becomes the top bit of its byte: whole words may shift, only bits 0 to 4 cross into a neighbour.
+        mask([
+            _mm256_slli_epi16::<2>(chunk[0]),
+            _mm256_slli_epi16::<2>(chunk[1]),
+        ])
+    }
+}
