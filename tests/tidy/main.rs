@@ -8,6 +8,7 @@
 //! literals, which is enough to find paths, macros and keywords without false alarms. What
 //! a macro builds from pieces is out of reach, and is not what these rules guard against.
 
+mod examples;
 mod homes;
 mod imports;
 mod shape;
@@ -17,7 +18,8 @@ mod texts;
 use source::{Finding, Tree};
 
 /// Every rule. A new one is a function and a line here.
-const RULES: [fn(&Tree) -> Vec<Finding>; 18] = [
+const RULES: [fn(&Tree) -> Vec<Finding>; 19] = [
+    examples::examples_load,
     imports::direction,
     imports::pure_parts,
     imports::loadgen_apart,
