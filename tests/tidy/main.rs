@@ -18,7 +18,7 @@ mod texts;
 use source::{Finding, Tree};
 
 /// Every rule. A new one is a function and a line here.
-const RULES: [fn(&Tree) -> Vec<Finding>; 19] = [
+const RULES: [fn(&Tree) -> Vec<Finding>; 20] = [
     examples::examples_load,
     imports::direction,
     imports::pure_parts,
@@ -36,6 +36,7 @@ const RULES: [fn(&Tree) -> Vec<Finding>; 19] = [
     texts::metric_names,
     texts::configuration_keys,
     texts::decision_status,
+    texts::invariants_have_their_tests,
     texts::paths_of_one_machine,
     texts::hosts,
 ];

@@ -131,6 +131,43 @@ pub(crate) fn decision_status(tree: &Tree) -> Vec<Finding> {
     .collect()
 }
 
+/// A test that ARCHITECTURE.md names for an invariant is there.
+pub(crate) fn invariants_have_their_tests(tree: &Tree) -> Vec<Finding> {
+    let Some(file) = tree.file("ARCHITECTURE.md") else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (index, text) in file.text.lines().enumerate() {
+        let numbered = text
+            .strip_prefix("| ")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let tests = text
+            .trim_end_matches([' ', '|'])
+            .rsplit('|')
+            .next()
+            .unwrap_or_default();
+        let names = tests.split('`').skip(1).step_by(2).filter(|name| {
+            name.contains('_')
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        });
+        for name in names.filter(|_| numbered) {
+            let there = tree.rust().any(|file| {
+                file.code
+                    .iter()
+                    .any(|code| code.contains(&format!("fn {name}(")))
+            });
+            if !there {
+                let advice =
+                    format!("there is no `{name}`; name the test that holds this invariant");
+                findings.push(file.finding(index + 1, "invariant", advice));
+            }
+        }
+    }
+    findings
+}
+
 /// No path that exists on one machine only.
 pub(crate) fn paths_of_one_machine(tree: &Tree) -> Vec<Finding> {
     let paths = [
@@ -295,6 +332,19 @@ mod tests {
             ("docs/adr/0002-b.md", "# 0002\n\nStatus: perhaps\n"),
         ];
         assert_eq!(places(decision_status, &files), ["docs/adr/0002-b.md:1"]);
+    }
+
+    #[test]
+    fn an_invariant_whose_test_is_gone_is_found() {
+        let text = "| 1 | `block` comes first | `tests/tidy`: `still_there` |\n| 2 | `some_type` is sound | `long_gone` |\n| a | b | `not_numbered` |\n";
+        let files = [
+            ("ARCHITECTURE.md", text),
+            ("src/a.rs", "fn still_there() {}\n// fn long_gone()\n"),
+        ];
+        assert_eq!(
+            places(invariants_have_their_tests, &files),
+            ["ARCHITECTURE.md:2"]
+        );
     }
 
     #[test]
