@@ -2,6 +2,8 @@
 
 pub mod cursor;
 pub mod format;
+pub mod internal;
+pub mod keeper;
 pub mod reader;
 pub mod recovery;
 pub mod scan;

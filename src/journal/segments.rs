@@ -149,6 +149,18 @@ impl SegmentFiles {
         ))
     }
 
+    /// Makes a spare of a segment that is no longer needed: the next header gives it a new id,
+    /// under which none of its old blocks is valid.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn recycle(&self, entry: &SegmentEntry, number: u64) -> io::Result<PathBuf> {
+        let spare = self.dir.join(format!("spare-{number}.spare"));
+        self.disk.rename(&entry.path, &spare)?;
+        self.disk.sync_dir(&self.dir)?;
+        Ok(spare)
+    }
+
     /// Writes index and trailer of a full segment.
     ///
     /// # Errors

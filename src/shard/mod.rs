@@ -1,3 +1,4 @@
 //! The shard: one core, its connections and its journals.
 
+pub mod core;
 pub mod settings;

@@ -1,0 +1,410 @@
+//! The keeper: one thread that makes, opens, seals, recycles and removes segment files.
+//!
+//! Shards order segments here so that no shard waits for a directory sync. The keeper holds
+//! the room of all journals: it keeps spares ready, takes delivered segments that are past
+//! their time, or delivered ones before their time when room runs out, and lets an order
+//! wait when there is no room at all. It is the only one that removes a segment.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::journal::segments::{Catalog, SegmentEntry, SegmentFiles};
+use crate::journal::settings::{RoomLimit, RoomSettings};
+use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
+use crate::os::clock::Clock;
+use crate::position::{JournalId, Offset};
+
+/// How often retention looks, and a waiting order is tried again.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What comes of an order for a segment.
+#[derive(Debug)]
+pub enum Ordered {
+    /// It is in use.
+    Opened(OpenedSegment),
+    /// The disk refused; order again later.
+    Failed(String),
+    /// There is no room; the order stands, and one of the other answers follows.
+    NoRoom,
+}
+
+/// How the keeper answers an order.
+pub type Answer = Box<dyn Fn(Ordered) + Send>;
+
+/// What shards ask of the keeper.
+pub enum KeeperRequest {
+    /// Put a segment to use.
+    Open {
+        /// Index of the journal among the keeper's.
+        journal: usize,
+        /// The order.
+        order: SegmentOrder,
+        /// Called once or, after [`Ordered::NoRoom`], twice.
+        answer: Answer,
+    },
+    /// Write index and trailer.
+    Seal {
+        /// Index of the journal among the keeper's.
+        journal: usize,
+        /// The order.
+        order: SealOrder,
+    },
+    /// No more requests come; end when all are done.
+    Stop,
+}
+
+impl std::fmt::Debug for KeeperRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open { journal, order, .. } => write!(f, "Open({journal}, {order:?})"),
+            Self::Seal { journal, order } => write!(f, "Seal({journal}, {})", order.sequence),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// One journal as the keeper sees it.
+#[derive(Debug)]
+pub struct KeptJournal {
+    /// Its files.
+    pub files: SegmentFiles,
+    /// Its segments.
+    pub catalog: Arc<Catalog>,
+    /// Cursors of the streams in it; the lowest holds the journal.
+    pub cursors: Vec<Arc<AtomicU64>>,
+    /// Spares to keep ready.
+    pub spares: usize,
+}
+
+/// What the keeper counts, for metrics.
+#[derive(Debug, Default)]
+pub struct KeeperCounters {
+    /// Bytes of all segments and spares.
+    pub bytes: AtomicU64,
+    /// Bytes they may take.
+    pub bytes_max: AtomicU64,
+    /// Segments removed or recycled past their time.
+    pub expired: AtomicU64,
+    /// Delivered segments taken before their time because room ran out.
+    pub taken_early: AtomicU64,
+    /// Orders that had to wait for room.
+    pub waits: AtomicU64,
+    /// Operations the disk refused.
+    pub failures: AtomicU64,
+}
+
+/// The keeper; see the module's documentation.
+#[derive(Debug)]
+pub struct Keeper {
+    journals: Vec<Kept>,
+    room: RoomSettings,
+    clock: Arc<dyn Clock>,
+    counters: Arc<KeeperCounters>,
+}
+
+struct Waiting {
+    order: SegmentOrder,
+    answer: Answer,
+    told: bool,
+}
+
+struct Kept {
+    journal: KeptJournal,
+    ready: VecDeque<PathBuf>,
+    spare_number: u64,
+    waiting: Option<Waiting>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Kept({:?}, {} ready)",
+            self.journal.files.dir,
+            self.ready.len()
+        )
+    }
+}
+
+impl Keeper {
+    /// A keeper of these journals; finds the spares of an earlier run.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn new(
+        journals: Vec<KeptJournal>,
+        room: RoomSettings,
+        clock: Arc<dyn Clock>,
+        counters: Arc<KeeperCounters>,
+    ) -> io::Result<Self> {
+        let mut kept = Vec::new();
+        for journal in journals {
+            let ready: VecDeque<_> = journal.files.find_spares()?.into();
+            let numbers = ready.iter().filter_map(|path| spare_number(path));
+            let spare_number = numbers.max().unwrap_or(0) + 1;
+            kept.push(Kept {
+                journal,
+                ready,
+                spare_number,
+                waiting: None,
+            });
+        }
+        let keeper = Self {
+            journals: kept,
+            room,
+            clock,
+            counters,
+        };
+        keeper.count_bytes();
+        Ok(keeper)
+    }
+
+    /// Serves requests until [`KeeperRequest::Stop`] or all senders are gone.
+    pub fn run(mut self, requests: &Receiver<KeeperRequest>) {
+        loop {
+            match requests.recv_timeout(LOOK_EVERY) {
+                Ok(KeeperRequest::Open {
+                    journal,
+                    order,
+                    answer,
+                }) => {
+                    self.journals[journal].waiting = Some(Waiting {
+                        order,
+                        answer,
+                        told: false,
+                    });
+                }
+                Ok(KeeperRequest::Seal { journal, order }) => self.seal(journal, &order),
+                Ok(KeeperRequest::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.expire(),
+            }
+            self.serve_orders();
+            if requests.is_empty() {
+                self.refill_one();
+            }
+        }
+    }
+
+    /// Tries every waiting order.
+    pub fn serve_orders(&mut self) {
+        for at in 0..self.journals.len() {
+            let Some(waiting) = self.journals[at].waiting.take() else {
+                continue;
+            };
+            if let Some(waiting) = self.serve_order(at, waiting) {
+                self.journals[at].waiting = Some(waiting);
+            }
+        }
+    }
+
+    /// Serves one order; gives it back when there is no room for it yet.
+    fn serve_order(&mut self, at: usize, mut waiting: Waiting) -> Option<Waiting> {
+        let spare = match self.take_spare(at) {
+            Ok(Some(spare)) => spare,
+            Ok(None) => {
+                if !waiting.told {
+                    waiting.told = true;
+                    self.counters.waits.fetch_add(1, Ordering::Relaxed);
+                    (waiting.answer)(Ordered::NoRoom);
+                }
+                return Some(waiting);
+            }
+            Err(error) => {
+                self.fail(at, "make a segment", &error);
+                (waiting.answer)(Ordered::Failed(error.to_string()));
+                return None;
+            }
+        };
+        let kept = &mut self.journals[at];
+        match kept
+            .journal
+            .files
+            .put_to_use(&spare, &waiting.order, self.clock.now().wall)
+        {
+            Ok((opened, entry)) => {
+                kept.journal.catalog.add(entry);
+                (waiting.answer)(Ordered::Opened(opened));
+            }
+            Err(error) => {
+                self.fail(at, "put a segment to use", &error);
+                (waiting.answer)(Ordered::Failed(error.to_string()));
+            }
+        }
+        self.count_bytes();
+        None
+    }
+
+    /// A spare: one that is ready, a new one, or a delivered segment before its time.
+    fn take_spare(&mut self, at: usize) -> io::Result<Option<PathBuf>> {
+        if let Some(ready) = self.journals[at].ready.pop_front() {
+            return Ok(Some(ready));
+        }
+        if self.room_for(self.journals[at].journal.files.file_bytes)? {
+            return self.journals[at].make_spare().map(Some);
+        }
+        if let Some(entry) = self.oldest_delivered(at) {
+            self.counters.taken_early.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                path = %entry.path.display(),
+                "room runs out: a delivered segment is given up before its time"
+            );
+            return self.journals[at].recycle(&entry).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Makes one spare where some are missing and room allows it.
+    fn refill_one(&mut self) {
+        let wants = |kept: &Kept| kept.ready.len() < kept.journal.spares;
+        let Some(at) = self.journals.iter().position(wants) else {
+            return;
+        };
+        let file_bytes = self.journals[at].journal.files.file_bytes;
+        match self.room_for(file_bytes) {
+            Ok(true) => match self.journals[at].make_spare() {
+                Ok(spare) => self.journals[at].ready.push_back(spare),
+                Err(error) => self.fail(at, "make a spare segment", &error),
+            },
+            Ok(false) => {}
+            Err(error) => self.fail(at, "ask for the file system's room", &error),
+        }
+        self.count_bytes();
+    }
+
+    /// Takes delivered segments that are past their time.
+    fn expire(&mut self) {
+        let Some(keep) = self.room.keep else { return };
+        let now = self.clock.now().wall;
+        for at in 0..self.journals.len() {
+            while let Some(entry) = self.oldest_delivered(at) {
+                let keep_micros = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
+                if now.micros_since(entry.last_used) <= keep_micros {
+                    break;
+                }
+                self.counters.expired.fetch_add(1, Ordering::Relaxed);
+                let kept = &mut self.journals[at];
+                let taken = if kept.ready.len() < kept.journal.spares {
+                    kept.recycle(&entry)
+                        .map(|spare| kept.ready.push_back(spare))
+                } else {
+                    kept.remove(&entry)
+                };
+                if let Err(error) = taken {
+                    self.fail(at, "remove a segment", &error);
+                    break;
+                }
+            }
+        }
+        self.count_bytes();
+    }
+
+    /// The oldest segment, when it is closed and every stream is past it.
+    fn oldest_delivered(&self, at: usize) -> Option<SegmentEntry> {
+        let journal = &self.journals[at].journal;
+        let lowest = journal
+            .cursors
+            .iter()
+            .map(|cursor| cursor.load(Ordering::Acquire))
+            .min();
+        let lowest = Offset(lowest.unwrap_or(u64::MAX));
+        let oldest = journal.catalog.list().into_iter().next()?;
+        oldest
+            .end
+            .is_some_and(|end| end <= lowest)
+            .then_some(oldest)
+    }
+
+    fn seal(&mut self, at: usize, order: &SealOrder) {
+        let journal = &self.journals[at].journal;
+        if let Err(error) = journal.files.seal(order) {
+            self.fail(at, "seal a segment", &error);
+        }
+    }
+
+    fn room_for(&self, file_bytes: u64) -> io::Result<bool> {
+        let files = &self.journals[0].journal.files;
+        let room = files.disk.room(&files.dir)?;
+        let bytes_max = match self.room.bytes_max {
+            RoomLimit::Bytes(bytes) => bytes,
+            RoomLimit::Percent(percent) => room.total_bytes / 100 * u64::from(percent),
+        };
+        self.counters.bytes_max.store(bytes_max, Ordering::Relaxed);
+        let within = self.counters.bytes.load(Ordering::Relaxed) + file_bytes <= bytes_max;
+        Ok(within && room.free_bytes >= self.room.free_bytes_min.saturating_add(file_bytes))
+    }
+
+    fn count_bytes(&self) {
+        let bytes = self.journals.iter().map(|kept| {
+            let segments: u64 = kept
+                .journal
+                .catalog
+                .list()
+                .iter()
+                .map(|entry| entry.file_bytes)
+                .sum();
+            segments + kept.ready.len() as u64 * kept.journal.files.file_bytes
+        });
+        self.counters.bytes.store(bytes.sum(), Ordering::Relaxed);
+    }
+
+    fn fail(&self, at: usize, what: &str, error: &io::Error) {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        let journal: JournalId = self.journals[at].journal.files.journal;
+        tracing::error!(%journal, %error, "{what}");
+    }
+}
+
+impl Kept {
+    fn make_spare(&mut self) -> io::Result<PathBuf> {
+        self.spare_number += 1;
+        self.journal.files.make_spare(self.spare_number)
+    }
+
+    /// Makes a spare of a segment: its blocks are none of the next segment's, whose id differs.
+    fn recycle(&mut self, entry: &SegmentEntry) -> io::Result<PathBuf> {
+        self.spare_number += 1;
+        self.journal.catalog.remove(entry.sequence);
+        self.journal.files.recycle(entry, self.spare_number)
+    }
+
+    fn remove(&mut self, entry: &SegmentEntry) -> io::Result<()> {
+        self.journal.catalog.remove(entry.sequence);
+        self.journal.files.disk.remove(&entry.path)?;
+        self.journal.files.disk.sync_dir(&self.journal.files.dir)
+    }
+}
+
+fn spare_number(path: &std::path::Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("spare-")?
+        .strip_suffix(".spare")?
+        .parse()
+        .ok()
+}
+
+/// A keeper's thread and the way to it.
+#[derive(Debug, Clone)]
+pub struct KeeperHandle {
+    requests: Sender<KeeperRequest>,
+}
+
+impl KeeperHandle {
+    /// A handle that sends to `requests`.
+    #[must_use]
+    pub fn new(requests: Sender<KeeperRequest>) -> Self {
+        Self { requests }
+    }
+
+    /// Sends a request. A keeper that is gone answers none; its thread's end stops the node.
+    pub fn send(&self, request: KeeperRequest) {
+        if let Err(refused) = self.requests.send(request) {
+            tracing::error!(request = ?refused.0, "the keeper is gone");
+        }
+    }
+}
