@@ -46,10 +46,11 @@ check: tools isal deny ## format, lints as errors, documentation, dependencies, 
 		echo "again, with ISA-L"; \
 		cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings; \
 	fi
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	@# Pages are for those who work on it: links to private items resolve there.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items
 	cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 	cargo test --test tidy
-	bash -n scripts/*.sh .ci/run
+	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
 	@if scripts/install.sh has shellcheck; then shellcheck scripts/*.sh .ci/run; fi
 
 bench: release ## stage benches, then the runs README.md reports (DURATION=30 RUNS=3)
