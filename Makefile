@@ -1,0 +1,84 @@
+# Weir: two commands for a newcomer (`make demo`, `make test`), two more for who works on it.
+#
+# Every target brings what it needs: as root by apt, otherwise it prints the one line to run
+# and stops. The fast deflate (feature `isal`) is built in wherever nasm and autotools are.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# rustup puts cargo here; a login shell finds it, a bare one may not.
+export PATH := $(CURDIR)/target/tools/usr/bin:$(PATH):$(HOME)/.cargo/bin
+
+export RUST_BACKTRACE := 1
+
+# A version, so that CI judges today as it did yesterday.
+CARGO_DENY := 0.20.2
+
+ISAL_TOOLS := nasm autoconf automake libtoolize make
+# Expanded when a recipe starts, that is after `tools` or `isal` installed what it could.
+ISAL = $(shell scripts/install.sh has $(ISAL_TOOLS) && echo yes)
+FEATURES = $(if $(ISAL),--features weir/isal)
+
+.PHONY: help demo test check bench advisories tools isal release deny promtool
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+demo: release ## build, start a relay, send it events, verify what arrived (needs cargo and git)
+	scripts/demo.sh
+
+test: tools isal promtool ## all tests, with the portable codec and, where it builds, the fast one
+	cargo build --workspace --bins
+	ulimit -n "$$(ulimit -Hn)"; cargo test --workspace
+	@if [[ -n "$(ISAL)" ]]; then \
+		echo "again, with ISA-L: block and stream"; \
+		cargo test -p weir --features isal --lib -- block:: stream::; \
+	else \
+		echo "nasm and autotools are not here: ISA-L was not tested"; \
+	fi
+
+check: tools isal deny ## format, lints as errors, documentation, dependencies, the tree's own rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if [[ -n "$(ISAL)" ]]; then \
+		echo "again, with ISA-L"; \
+		cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings; \
+	fi
+	@# Pages are for those who work on it: links to private items resolve there.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items
+	cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
+	cargo test --test tidy
+	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
+	@if scripts/install.sh has shellcheck; then shellcheck scripts/*.sh .ci/run; fi
+
+bench: release ## stage benches, then the runs README.md reports (DURATION=30 RUNS=3)
+	cargo bench --workspace --benches $(FEATURES)
+	scripts/bench.sh
+
+advisories: tools deny ## known holes in dependencies (fetches the advisory database)
+	cargo deny --locked check advisories
+
+# What follows is what the targets above share.
+
+tools:
+	@scripts/install.sh need cc libc-headers git
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup, then try again" >&2; exit 1; }
+
+isal:
+	@scripts/install.sh want $(ISAL_TOOLS)
+
+promtool:
+	@scripts/install.sh need promtool
+
+release: tools isal
+	@echo "release build, codec: $(if $(ISAL),ISA-L,zlib-rs (nasm and autotools are missing))"
+	cargo build --release --workspace --bins $(FEATURES)
+
+# Built without optimisation, which takes one minute on two cores instead of five; it reads
+# one small graph.
+deny:
+	@[[ "$$(cargo deny --version 2>/dev/null)" == "cargo-deny $(CARGO_DENY)" ]] || \
+		CARGO_TARGET_DIR=target/tools/cargo-deny CARGO_PROFILE_DEV_DEBUG=0 \
+		cargo install cargo-deny --version $(CARGO_DENY) --locked --profile dev --no-default-features
