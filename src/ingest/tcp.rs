@@ -49,12 +49,6 @@ const ACK_LINGER: Duration = Duration::from_secs(30);
 /// What connections of one input count.
 #[derive(Debug, Default)]
 pub struct TcpCounters {
-    /// Connections taken.
-    pub accepted: AtomicU64,
-    /// Connections open now.
-    pub open: AtomicU64,
-    /// Connections closed at once because `connections_max` were open.
-    pub refused: AtomicU64,
     /// Connections closed because they were silent for `idle_timeout`.
     pub idle_closed: AtomicU64,
     /// Connections that ended with an error of the socket.
@@ -101,8 +95,7 @@ struct AckRejects {
     counted: VecDeque<(u64, u64)>,
 }
 
-/// Serves one connection to its end. Counts it as open; the caller has made sure that there
-/// are not too many.
+/// Serves one connection to its end.
 pub async fn serve(stream: TcpStream, peer: SocketAddr, input: Rc<TcpInput>) {
     let counters = Arc::clone(&input.counters);
     let end = Connection::new(stream, peer, input).run().await;
@@ -116,7 +109,6 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, input: Rc<TcpInput>) {
             tracing::debug!(%peer, %error, "tcp connection ended");
         }
     }
-    counters.open.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Why a connection ends.
