@@ -9,6 +9,7 @@ pub mod batch;
 pub mod block;
 pub mod budget;
 pub mod config;
+pub mod control;
 pub mod event;
 pub mod ingest;
 pub mod journal;

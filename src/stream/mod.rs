@@ -2,3 +2,4 @@
 
 pub mod gzip;
 pub mod settings;
+pub mod status;

@@ -1,0 +1,3 @@
+//! Control: what operators see and change of a running node.
+
+pub mod observed;
