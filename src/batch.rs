@@ -11,7 +11,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::block::Block;
-use crate::position::{JournalId, OffsetRange, SegmentId, Timestamp};
+use crate::metrics::ledger::StreamCounts;
+use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 
 /// Identity of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -141,5 +142,45 @@ impl Parcel {
     #[must_use]
     pub fn body_bytes(&self) -> u64 {
         self.body.iter().map(|chunk| chunk.len() as u64).sum()
+    }
+}
+
+/// Cut ranges a record has room for.
+pub const CUTS_MAX: usize = 16;
+
+/// Bytes of sink state a record has room for.
+pub const SINK_STATE_BYTES_MAX: usize = 1024;
+
+/// A range cut and not yet delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Segment the range lies in.
+    pub segment: SegmentId,
+    /// The range.
+    pub range: OffsetRange,
+    /// Hash of rule, sampling and template it was cut under.
+    pub version: u64,
+}
+
+/// How far a stream is in a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CursorState {
+    /// Where the stream began; events before it are none of its.
+    pub start: Offset,
+    /// Next offset the stream needs. Everything between `start` and here is in `counts`.
+    pub cursor: Offset,
+    /// What became of the events.
+    pub counts: StreamCounts,
+    /// Ranges cut and not yet delivered, in order; sent again as they are after a crash.
+    pub cuts: Vec<Cut>,
+    /// What the sink wants to find again, e.g. a file's name and length.
+    pub sink: Vec<u8>,
+}
+
+impl CursorState {
+    /// True when every event between `start` and the cursor has a fate.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.cursor.events_since(self.start) == self.counts.settled()
     }
 }

@@ -15,115 +15,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::batch::{CUTS_MAX, CursorState, Cut, SINK_STATE_BYTES_MAX};
 use crate::journal::format::{self, FORMAT_VERSION, FormatError};
 use crate::limits::DISK_PAGE_BYTES;
+use crate::metrics::ledger::StreamCounts;
 use crate::os::buffers::AlignedBuffer;
 use crate::os::disk::{Disk, DiskFile, OpenMode};
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId};
 
-/// Cut ranges a record has room for.
-pub const CUTS_MAX: usize = 16;
-
-/// Bytes of sink state a record has room for.
-pub const SINK_STATE_BYTES_MAX: usize = 1024;
-
 const MAGIC: [u8; 8] = *b"WEIRCUR1";
 const PAYLOAD_AT: usize = 40;
 const PAGE: usize = DISK_PAGE_BYTES;
-
-/// Why events left the journal undelivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DiscardReason {
-    /// Their block on disk did not hold, or was gone with its file.
-    Damaged,
-    /// The stream holds more than its share, or longer than it may.
-    HoldMax,
-    /// The journal was full and the stream may discard its oldest.
-    JournalFull,
-}
-
-impl DiscardReason {
-    /// All reasons, in the order their counts are stored.
-    pub const ALL: [Self; 3] = [Self::Damaged, Self::HoldMax, Self::JournalFull];
-
-    /// The word in metrics and audit events.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Damaged => "damaged",
-            Self::HoldMax => "hold_max",
-            Self::JournalFull => "journal_full",
-        }
-    }
-}
-
-/// What became of a stream's events in one journal. Together with what is pending they add
-/// up to the events behind `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StreamCounts {
-    /// Events the destination has.
-    pub delivered: u64,
-    /// Raw bytes of them, line ends included.
-    pub delivered_bytes: u64,
-    /// Events the stream's rule did not select.
-    pub filtered: u64,
-    /// Events sampling left out.
-    pub sampled_out: u64,
-    /// Events refused by the destination for good.
-    pub dead_lettered: u64,
-    /// Events that left undelivered, by [`DiscardReason::ALL`].
-    pub discarded: [u64; DiscardReason::ALL.len()],
-}
-
-impl StreamCounts {
-    /// Events with a fate.
-    #[must_use]
-    pub fn settled(&self) -> u64 {
-        let Self {
-            delivered,
-            filtered,
-            sampled_out,
-            dead_lettered,
-            discarded,
-            ..
-        } = self;
-        delivered + filtered + sampled_out + dead_lettered + discarded.iter().sum::<u64>()
-    }
-}
-
-/// A range cut and not yet delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// Segment the range lies in.
-    pub segment: SegmentId,
-    /// The range.
-    pub range: OffsetRange,
-    /// Hash of rule, sampling and template it was cut under.
-    pub version: u64,
-}
-
-/// How far a stream is in a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CursorState {
-    /// Where the stream began; events before it are none of its.
-    pub start: Offset,
-    /// Next offset the stream needs. Everything between `start` and here is in `counts`.
-    pub cursor: Offset,
-    /// What became of the events.
-    pub counts: StreamCounts,
-    /// Ranges cut and not yet delivered, in order; sent again as they are after a crash.
-    pub cuts: Vec<Cut>,
-    /// What the sink wants to find again, e.g. a file's name and length.
-    pub sink: Vec<u8>,
-}
-
-impl CursorState {
-    /// True when every event between `start` and the cursor has a fate.
-    #[must_use]
-    pub fn balances(&self) -> bool {
-        self.cursor.events_since(self.start) == self.counts.settled()
-    }
-}
 
 /// The record of one stream in one journal, open for writing.
 #[derive(Debug)]

@@ -114,3 +114,63 @@ impl SubAssign for InputCounts {
         }
     }
 }
+
+/// Why events left the journal undelivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DiscardReason {
+    /// Their block on disk did not hold, or was gone with its file.
+    Damaged,
+    /// The stream holds more than its share, or longer than it may.
+    HoldMax,
+    /// The journal was full and the stream may discard its oldest.
+    JournalFull,
+}
+
+impl DiscardReason {
+    /// All reasons, in the order their counts are stored.
+    pub const ALL: [Self; 3] = [Self::Damaged, Self::HoldMax, Self::JournalFull];
+
+    /// The word in metrics and audit events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::HoldMax => "hold_max",
+            Self::JournalFull => "journal_full",
+        }
+    }
+}
+
+/// What became of a stream's events in one journal. Together with what is pending they add
+/// up to the events behind `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamCounts {
+    /// Events the destination has.
+    pub delivered: u64,
+    /// Raw bytes of them, line ends included.
+    pub delivered_bytes: u64,
+    /// Events the stream's rule did not select.
+    pub filtered: u64,
+    /// Events sampling left out.
+    pub sampled_out: u64,
+    /// Events refused by the destination for good.
+    pub dead_lettered: u64,
+    /// Events that left undelivered, by [`DiscardReason::ALL`].
+    pub discarded: [u64; DiscardReason::ALL.len()],
+}
+
+impl StreamCounts {
+    /// Events with a fate.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        let Self {
+            delivered,
+            filtered,
+            sampled_out,
+            dead_lettered,
+            discarded,
+            ..
+        } = self;
+        delivered + filtered + sampled_out + dead_lettered + discarded.iter().sum::<u64>()
+    }
+}
