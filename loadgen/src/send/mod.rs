@@ -28,7 +28,7 @@ use self::book::Book;
 use self::driver::{Driver, Peer};
 use self::http::{HttpPeer, HttpSettings};
 use self::link::Link;
-pub(crate) use self::progress::{Progress, SenderState, State};
+pub(crate) use self::progress::{Progress, SenderState, State, StateFile};
 use self::schedule::{Pace, Schedule};
 use self::tcp::{TcpPeer, TcpSettings};
 use crate::clock::{Clock, micros};

@@ -5,9 +5,11 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +102,7 @@ impl Progress {
 
 impl State {
     /// The state of several loads of one run.
-    pub(crate) fn of(run: RunId, loads: &[&Progress], done: bool) -> Self {
+    pub(crate) fn of(run: RunId, loads: &[Arc<Progress>], done: bool) -> Self {
         let senders = loads.iter().flat_map(|progress| progress.senders()).collect();
         Self { run: run.to_string(), senders, done }
     }
@@ -118,5 +120,42 @@ impl State {
     }
 }
 
+/// Keeps a state file up to date until it is finished.
+pub(crate) struct StateFile {
+    path: PathBuf,
+    run: RunId,
+    loads: Vec<Arc<Progress>>,
+    stop: Arc<AtomicBool>,
+    writer: JoinHandle<io::Result<()>>,
+}
+
+impl StateFile {
+    /// Writes `path` now and every 100 ms from a thread of its own.
+    pub(crate) fn keep(path: &Path, run: RunId, loads: Vec<Arc<Progress>>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (target, books, stopped) = (path.to_owned(), loads.clone(), Arc::clone(&stop));
+        let write = move |done: bool, books: &[Arc<Progress>]| {
+            State::of(run, books, done).write(&target)
+        };
+        write(false, &books)?;
+        let writer = std::thread::Builder::new().name("state".to_owned()).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(WRITE_EVERY);
+                write(false, &books)?;
+            }
+            Ok(())
+        })?;
+        Ok(Self { path: path.to_owned(), run, loads, stop, writer })
+    }
+
+    /// Writes the final state.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.writer.join().map_err(|_| io::Error::other("the state thread panicked"))??;
+        State::of(self.run, &self.loads, true).write(&self.path)
+    }
+}
+
+const WRITE_EVERY: Duration = Duration::from_millis(100);
 /// Our events are valid: more rejects than this are one fault seen many times.
 const REJECTED_MAX: usize = 100_000;
