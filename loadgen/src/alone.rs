@@ -23,7 +23,9 @@ use crate::verify::{Verified, verify_files, verify_store};
 /// `loadgen send`.
 pub(crate) fn send(arguments: &SendArguments) -> io::Result<Report> {
     let clock = Clock::start();
-    let run = arguments.run_id.unwrap_or_else(|| draw_run_id(arguments.shape.kind, clock));
+    let run = arguments
+        .run_id
+        .unwrap_or_else(|| draw_run_id(arguments.shape.kind, clock));
     let pool = Arc::new(Pool::generate(run));
     let load = load_of(arguments)?;
     let stop = stop_flag()?;
@@ -55,9 +57,12 @@ pub(crate) fn send(arguments: &SendArguments) -> io::Result<Report> {
     }
     let mut report = Report::default();
     report.sent(&tally);
-    report.took(clock.now_us().saturating_sub(tally.first_send_us.unwrap_or(clock.now_us())));
-    report.idle_connections_open =
-        (arguments.idle_connections > 0).then(|| idle.alive() as u64);
+    report.took(
+        tally
+            .end_us
+            .saturating_sub(tally.first_send_us.unwrap_or(tally.end_us)),
+    );
+    report.idle_connections_open = (arguments.idle_connections > 0).then(|| idle.alive() as u64);
     Ok(report)
 }
 
@@ -81,6 +86,7 @@ pub(crate) fn receive(arguments: &ReceiveArguments) -> io::Result<Report> {
     let state = arguments.state.as_deref().map(State::read).transpose()?;
     judge(received, state.as_ref(), !arguments.json).map(|(mut report, tallies)| {
         report.took(tallies.last_us.saturating_sub(tallies.first_us));
+        report.books(state.as_ref());
         report
     })
 }
@@ -100,11 +106,7 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> io::Result<Report> {
     };
     let mut report = Report::default();
     report.verified(&verified, state.as_ref());
-    if let Some(state) = &state {
-        report.events_sent = state.senders.iter().map(|sender| sender.sent).sum();
-        report.events_acked =
-            state.senders.iter().map(|sender| sender.acked - sender.rejected.len() as u64).sum();
-    }
+    report.books(state.as_ref());
     Ok(report)
 }
 
@@ -129,7 +131,11 @@ pub(crate) fn judge(
 
 /// The mode two flags ask for.
 pub(crate) fn mode_of(keep: &KeepArguments) -> VerifyMode {
-    if keep.discard { VerifyMode::Discard } else { keep.verify }
+    if keep.discard {
+        VerifyMode::Discard
+    } else {
+        keep.verify
+    }
 }
 
 /// Where bodies are kept, if they are.
@@ -156,7 +162,10 @@ fn verify_index(index: &StoreIndex, visible: bool) -> io::Result<Verified> {
 
 fn load_of(arguments: &SendArguments) -> io::Result<Load> {
     let target = match (arguments.tcp, &arguments.http) {
-        (Some(address), _) => Target::Tcp { address, ack: arguments.ack },
+        (Some(address), _) => Target::Tcp {
+            address,
+            ack: arguments.ack,
+        },
         (None, Some(url)) => Target::Http {
             address: url.address,
             host: url.host.clone(),
@@ -198,7 +207,9 @@ fn wait_for_end(
         if idle || over(arguments.duration, start_us) {
             break;
         }
-        let events = receiver.live_events().map(|events| format!(", {events} events"));
+        let events = receiver
+            .live_events()
+            .map(|events| format!(", {events} events"));
         let text = format!("{} bodies{}", tallies.taken, events.unwrap_or_default());
         meter.show_rate((now_us - start_us) / 1_000, &text, tallies.raw_bytes);
     }
@@ -210,18 +221,30 @@ fn expand(patterns: &[String]) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for pattern in patterns {
         let path = Path::new(pattern);
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let folder = path
+            .parent()
+            .filter(|folder| *folder != Path::new(""))
+            .unwrap_or(Path::new("."));
         let mut found = Vec::new();
         for entry in folder.read_dir()? {
             let entry = entry?;
-            let matches = entry.file_name().to_str().is_some_and(|text| glob_matches(name, text));
+            let matches = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|text| glob_matches(name, text));
             if matches && entry.file_type()?.is_file() {
                 found.push(entry.path());
             }
         }
         if found.is_empty() {
-            return Err(io::Error::new(ErrorKind::NotFound, format!("no file matches {pattern}")));
+            return Err(io::Error::new(
+                ErrorKind::NotFound,
+                format!("no file matches {pattern}"),
+            ));
         }
         found.sort();
         paths.append(&mut found);

@@ -148,7 +148,12 @@ pub(crate) struct ReceiveArguments {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
     /// A folder `receive --store` has filled
-    #[arg(long, value_name = "DIR", required_unless_present = "files", conflicts_with = "files")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "files",
+        conflicts_with = "files"
+    )]
     pub(crate) store: Option<PathBuf>,
     /// NDJSON files, plain or gzip; `*` and `?` in the last part; judged in the order of their names
     #[arg(long, value_name = "GLOB", num_args = 1..)]
@@ -233,14 +238,28 @@ pub(crate) const HTTP_SENDER_BASE: u32 = 50_001;
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {
     let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
-    addresses.next().ok_or_else(|| format!("`{text}` has no address"))
+    addresses
+        .next()
+        .ok_or_else(|| format!("`{text}` has no address"))
 }
 
 fn parse_url(text: &str) -> Result<HttpUrl, String> {
-    let rest = text.strip_prefix("http://").ok_or("only http:// URLs are supported")?;
-    let (host, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-    let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    Ok(HttpUrl { address: resolve(&with_port)?, host: host.to_owned(), path: path.to_owned() })
+    let rest = text
+        .strip_prefix("http://")
+        .ok_or("only http:// URLs are supported")?;
+    let (host, path) = rest
+        .find('/')
+        .map_or((rest, "/"), |slash| rest.split_at(slash));
+    let with_port = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    Ok(HttpUrl {
+        address: resolve(&with_port)?,
+        host: host.to_owned(),
+        path: path.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -257,7 +276,10 @@ mod tests {
     #[test]
     fn urls_are_taken_apart() {
         let url = parse_url("http://127.0.0.1:8080/v1/events?x=1").unwrap();
-        assert_eq!((url.host.as_str(), url.path.as_str()), ("127.0.0.1:8080", "/v1/events?x=1"));
+        assert_eq!(
+            (url.host.as_str(), url.path.as_str()),
+            ("127.0.0.1:8080", "/v1/events?x=1")
+        );
         assert_eq!(parse_url("http://127.0.0.1").unwrap().address.port(), 80);
         assert!(parse_url("https://127.0.0.1/").is_err());
     }

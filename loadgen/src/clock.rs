@@ -16,7 +16,10 @@ impl Clock {
     /// Pairs the two clocks now.
     pub(crate) fn start() -> Self {
         let wall = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Self { start: Instant::now(), start_us: micros(wall) }
+        Self {
+            start: Instant::now(),
+            start_us: micros(wall),
+        }
     }
 
     /// Microseconds since 1970.

@@ -17,7 +17,11 @@ use crate::send::latency_histogram;
 pub(crate) fn measure_fdatasync(folder: &Path) -> io::Result<LatencyMs> {
     fs::create_dir_all(folder)?;
     let path = folder.join(".fdatasync-probe");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)?;
     let block = [0x5a; 64 << 10];
     // Written once before, as a journal's segments are: a growing file syncs its size too.
     for _ in 0..ROUNDS / 2 {
@@ -29,7 +33,11 @@ pub(crate) fn measure_fdatasync(folder: &Path) -> io::Result<LatencyMs> {
     let mut times_us = latency_histogram();
     for round in 0..ROUNDS {
         let start = Instant::now();
-        file.write_all(if round % 2 == 0 { &block[..4 << 10] } else { &block })?;
+        file.write_all(if round % 2 == 0 {
+            &block[..4 << 10]
+        } else {
+            &block
+        })?;
         rustix::fs::fdatasync(&file)?;
         times_us.saturating_record(micros(start.elapsed()));
     }

@@ -76,7 +76,11 @@ pub(crate) struct RequestReader<R> {
 impl<R: Read> RequestReader<R> {
     /// Reads from `source`; a body over `body_bytes_max` is an error.
     pub(crate) fn new(source: R, body_bytes_max: u64) -> Self {
-        Self { source, buffer: Vec::with_capacity(READ_BYTES), body_bytes_max }
+        Self {
+            source,
+            buffer: Vec::with_capacity(READ_BYTES),
+            body_bytes_max,
+        }
     }
 
     /// The next head; `None` when the peer closed between two requests.
@@ -91,7 +95,11 @@ impl<R: Read> RequestReader<R> {
             }
             if self.read_more()? == 0 {
                 let clean = self.buffer.is_empty();
-                return if clean { Ok(None) } else { Err(HttpError::Ended("inside a head")) };
+                return if clean {
+                    Ok(None)
+                } else {
+                    Err(HttpError::Ended("inside a head"))
+                };
             }
         }
     }
@@ -120,7 +128,11 @@ impl<R: Read> RequestReader<R> {
         body.extend(self.buffer.drain(..buffered));
         let missing = (wanted - buffered) as u64;
         (&mut self.source).take(missing).read_to_end(body)?;
-        if body.len() < wanted { Err(HttpError::Ended("inside a body")) } else { Ok(()) }
+        if body.len() < wanted {
+            Err(HttpError::Ended("inside a body"))
+        } else {
+            Ok(())
+        }
     }
 
     fn read_chunks(&mut self, body: &mut Vec<u8>) -> Result<(), HttpError> {
@@ -129,7 +141,9 @@ impl<R: Read> RequestReader<R> {
             let (used, done) = chunks.feed(&self.buffer, body)?;
             self.buffer.drain(..used);
             if body.len() as u64 > self.body_bytes_max {
-                return Err(HttpError::BodyTooLong { limit: self.body_bytes_max });
+                return Err(HttpError::BodyTooLong {
+                    limit: self.body_bytes_max,
+                });
             }
             if done {
                 return Ok(());
@@ -152,7 +166,8 @@ impl<R: Read> RequestReader<R> {
                 result => break result,
             }
         };
-        self.buffer.truncate(before + *result.as_ref().unwrap_or(&0));
+        self.buffer
+            .truncate(before + *result.as_ref().unwrap_or(&0));
         Ok(result?)
     }
 }
@@ -211,7 +226,9 @@ impl Chunks {
                     self.state = ChunkState::Size;
                 }
                 ChunkState::Trailer => {
-                    let Some(end) = memchr::memchr(b'\n', rest) else { return Ok((used, false)) };
+                    let Some(end) = memchr::memchr(b'\n', rest) else {
+                        return Ok((used, false));
+                    };
                     used += end + 1;
                     if matches!(&rest[..end], b"" | b"\r") {
                         return Ok((used, true));
@@ -227,7 +244,9 @@ impl Chunks {
 pub(crate) fn parse_request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
-    let httparse::Status::Complete(length) = request.parse(buffer)? else { return Ok(None) };
+    let httparse::Status::Complete(length) = request.parse(buffer)? else {
+        return Ok(None);
+    };
     let fields = Fields::read(request.headers)?;
     let head = RequestHead {
         method: request.method.unwrap_or_default().to_owned(),
@@ -249,7 +268,9 @@ pub(crate) fn parse_response(
 ) -> Result<Option<(Response, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(start) = response.parse(buffer)? else { return Ok(None) };
+    let httparse::Status::Complete(start) = response.parse(buffer)? else {
+        return Ok(None);
+    };
     let status = response.code.unwrap_or_default();
     let version_1_1 = response.version == Some(1);
     let fields = Fields::read(response.headers)?;
@@ -263,7 +284,9 @@ pub(crate) fn parse_response(
         _ if matches!(status, 204 | 304) => 0,
         Some(Framing::Length(length)) => {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let Some(bytes) = rest.get(..length) else { return Ok(None) };
+            let Some(bytes) = rest.get(..length) else {
+                return Ok(None);
+            };
             body.extend_from_slice(bytes);
             length
         }
@@ -279,7 +302,15 @@ pub(crate) fn parse_response(
     };
     let keep_alive = fields.keep_alive.unwrap_or(version_1_1) && !ended;
     let retry_after_s = fields.retry_after_s;
-    Ok(Some((Response { status, body, keep_alive, retry_after_s }, start + used)))
+    Ok(Some((
+        Response {
+            status,
+            body,
+            keep_alive,
+            retry_after_s,
+        },
+        start + used,
+    )))
 }
 
 /// The header fields either side looks at.
@@ -331,7 +362,10 @@ impl Fields {
 
     /// Two lengths that differ, or a length beside chunked, are the classic way to smuggle.
     fn set_length(&mut self, value: &str) -> Result<(), HttpError> {
-        let bad = || HttpError::Header { name: "Content-Length", value: value.to_owned() };
+        let bad = || HttpError::Header {
+            name: "Content-Length",
+            value: value.to_owned(),
+        };
         if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(bad());
         }
@@ -351,7 +385,10 @@ fn chunked(value: &str) -> Result<Framing, HttpError> {
     if value.eq_ignore_ascii_case("chunked") {
         Ok(Framing::Chunked)
     } else {
-        Err(HttpError::Header { name: "Transfer-Encoding", value: value.to_owned() })
+        Err(HttpError::Header {
+            name: "Transfer-Encoding",
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -359,7 +396,10 @@ fn encoding(value: &str) -> Result<Encoding, HttpError> {
     match value.to_ascii_lowercase().as_str() {
         "" | "identity" => Ok(Encoding::Identity),
         "gzip" | "x-gzip" => Ok(Encoding::Gzip),
-        _ => Err(HttpError::Header { name: "Content-Encoding", value: value.to_owned() }),
+        _ => Err(HttpError::Header {
+            name: "Content-Encoding",
+            value: value.to_owned(),
+        }),
     }
 }
 
@@ -408,8 +448,14 @@ mod tests {
             assert_eq!(texts, ["hello", "abc12345678", ""], "step {step}");
             assert_eq!(found[0].0.idempotency_key.as_deref(), Some("seg/0-4"));
             assert_eq!(found[0].0.encoding, Encoding::Gzip);
-            assert_eq!((found[0].0.keep_alive, found[1].0.keep_alive), (true, false));
-            assert_eq!((found[2].0.method.as_str(), found[2].0.keep_alive), ("GET", false));
+            assert_eq!(
+                (found[0].0.keep_alive, found[1].0.keep_alive),
+                (true, false)
+            );
+            assert_eq!(
+                (found[2].0.method.as_str(), found[2].0.keep_alive),
+                ("GET", false)
+            );
         }
     }
 
@@ -437,20 +483,35 @@ mod tests {
     fn answer_is_parsed_only_when_whole() {
         let texts = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "{}"),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "{}"),
-            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", ""),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+                "{}",
+            ),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+                "",
+            ),
         ];
         for (text, body) in texts {
             for end in 0..text.len() {
-                assert_eq!(parse_response(&text.as_bytes()[..end], false).unwrap(), None);
+                assert_eq!(
+                    parse_response(&text.as_bytes()[..end], false).unwrap(),
+                    None
+                );
             }
             let (response, length) = parse_response(text.as_bytes(), false).unwrap().unwrap();
-            assert_eq!((response.body.as_slice(), length), (body.as_bytes(), text.len()));
+            assert_eq!(
+                (response.body.as_slice(), length),
+                (body.as_bytes(), text.len())
+            );
         }
         let text = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\nlater";
         assert_eq!(parse_response(text, false).unwrap(), None);
         let (response, _) = parse_response(text, true).unwrap().unwrap();
         assert_eq!((response.status, response.retry_after_s), (503, Some(7)));
-        assert_eq!((response.body.as_slice(), response.keep_alive), (&b"later"[..], false));
+        assert_eq!(
+            (response.body.as_slice(), response.keep_alive),
+            (&b"later"[..], false)
+        );
     }
 }

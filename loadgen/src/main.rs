@@ -7,12 +7,16 @@
 mod alone;
 mod cli;
 mod clock;
+mod disk;
 mod event;
 mod http1;
 mod meter;
 mod procfs;
 mod receive;
+mod relay;
+mod relay_config;
 mod report;
+mod run;
 mod send;
 mod signals;
 mod units;
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
         Command::Send(arguments) => alone::send(arguments),
         Command::Receive(arguments) => alone::receive(arguments),
         Command::Verify(arguments) => alone::verify(arguments),
-        Command::Run(_) => Err(std::io::Error::other("x")),
+        Command::Run(arguments) => run::run(arguments),
     };
     match result {
         Ok(report) => {

@@ -20,13 +20,21 @@ impl Meter {
     /// A bar of `length` steps; hidden unless `visible` and on a terminal.
     pub(crate) fn new(visible: bool, length: u64) -> Self {
         let shown = visible && std::io::stderr().is_terminal();
-        let bar = if shown { ProgressBar::new(length) } else { ProgressBar::hidden() };
+        let bar = if shown {
+            ProgressBar::new(length)
+        } else {
+            ProgressBar::hidden()
+        };
         let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {msg}");
         if let Ok(style) = style {
             bar.set_style(style);
         }
         let clock = Clock::start();
-        Self { bar, clock, last: (clock.now_us(), 0) }
+        Self {
+            bar,
+            clock,
+            last: (clock.now_us(), 0),
+        }
     }
 
     /// A bar that is full after `duration`.

@@ -2,7 +2,10 @@
 //!
 //! Owns the names and units of all reported figures, the exit status, and everything that goes to
 //! standard output. MB is 10^6 bytes, GB 10^9, TB 10^12; a day has 86,400 s.
-#![expect(clippy::print_stdout, reason = "the report is what this program is run for")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the report is what this program is run for"
+)]
 
 use std::process::ExitCode;
 
@@ -129,7 +132,8 @@ impl Report {
         self.bodies_refused = tallies.refused;
         self.gzip_ratio = ratio(tallies.raw_bytes as f64, tallies.body_bytes as f64);
         if tallies.malformed > 0 {
-            self.failures.push(format!("{} malformed requests", tallies.malformed));
+            self.failures
+                .push(format!("{} malformed requests", tallies.malformed));
         }
     }
 
@@ -161,6 +165,20 @@ impl Report {
         }
     }
 
+    /// Takes over the senders' books where the senders ran elsewhere.
+    pub(crate) fn books(&mut self, state: Option<&State>) {
+        let senders = state
+            .map(|state| state.senders.as_slice())
+            .unwrap_or_default();
+        self.events_rejected = senders
+            .iter()
+            .map(|sender| sender.rejected.len() as u64)
+            .sum();
+        self.events_sent = senders.iter().map(|sender| sender.sent).sum();
+        let acked: u64 = senders.iter().map(|sender| sender.acked).sum();
+        self.events_acked = acked.saturating_sub(self.events_rejected);
+    }
+
     /// Sets the time the work took; call when `raw_bytes` is final.
     pub(crate) fn took(&mut self, micros: u64) {
         self.seconds = round(micros as f64 / 1e6);
@@ -182,7 +200,10 @@ impl Report {
         }
         let mut order: Vec<&Self> = runs.iter().collect();
         order.sort_by(|a, b| a.mb_per_s.total_cmp(&b.mb_per_s));
-        let mut report = order.get(runs.len() / 2).map(|run| (*run).clone()).unwrap_or_default();
+        let mut report = order
+            .get(runs.len() / 2)
+            .map(|run| (*run).clone())
+            .unwrap_or_default();
         let sum = |figure: fn(&Self) -> u64| runs.iter().map(figure).sum();
         report.lost = sum(|run| run.lost);
         report.duplicated = sum(|run| run.duplicated);
@@ -191,8 +212,14 @@ impl Report {
         report.content_differs = sum(|run| run.content_differs);
         report.undecodable = sum(|run| run.undecodable);
         report.unknown = sum(|run| run.unknown);
-        report.relay_rss_peak_mb = runs.iter().map(|run| run.relay_rss_peak_mb).fold(0.0, f64::max);
-        report.lost_examples = runs.iter().flat_map(|run| run.lost_examples.clone()).collect();
+        report.relay_rss_peak_mb = runs
+            .iter()
+            .map(|run| run.relay_rss_peak_mb)
+            .fold(0.0, f64::max);
+        report.lost_examples = runs
+            .iter()
+            .flat_map(|run| run.lost_examples.clone())
+            .collect();
         report.failures = runs.iter().flat_map(|run| run.failures.clone()).collect();
         report.runs = runs;
         report
@@ -212,7 +239,10 @@ impl Report {
     /// Prints one JSON object or the table.
     pub(crate) fn print(&self, json: bool) {
         if json {
-            println!("{}", serde_json::to_string(self).expect("a report has no maps"));
+            println!(
+                "{}",
+                serde_json::to_string(self).expect("a report has no maps")
+            );
         } else {
             print!("{}", self.table());
         }
@@ -226,13 +256,23 @@ impl Report {
             let text = format!("{rate:.1} MB/s, relay {cpu:.3} CPU s/GB, ack p99 {ack:.1} ms");
             table.row(&format!("run {number}"), &text);
         }
-        let acked = format!("{} acknowledged {}", grouped(self.events_sent), grouped(self.events_acked));
+        let acked = format!(
+            "{} acknowledged {}",
+            grouped(self.events_sent),
+            grouped(self.events_acked)
+        );
         table.row("events sent", &acked);
-        table.row("events received", &grouped(self.events_received));
-        table.row("lost", &grouped(self.lost));
-        let known = grouped(self.duplicated_with_known_key);
-        table.row("duplicated", &format!("{} ({known} with a known identity)", grouped(self.duplicated)));
-        table.row("out of order", &grouped(self.out_of_order));
+        if self.bodies_received > 0 || self.lost > 0 {
+            table.row("events received", &grouped(self.events_received));
+            table.row("lost", &grouped(self.lost));
+            let known = grouped(self.duplicated_with_known_key);
+            let duplicated = grouped(self.duplicated);
+            table.row(
+                "duplicated",
+                &format!("{duplicated} ({known} with a known identity)"),
+            );
+            table.row("out of order", &grouped(self.out_of_order));
+        }
         table.count("content differs", self.content_differs);
         table.count("undecodable bodies", self.undecodable);
         table.count("gaps", self.gaps);
@@ -245,7 +285,10 @@ impl Report {
         table.count("reconnects", self.reconnects);
         let rate = format!("{:.1} MB/s = {:.1} TB/day", self.mb_per_s, self.tb_per_day);
         let bytes = self.raw_bytes as f64 / 1e9;
-        table.row("throughput", &format!("{rate} ({bytes:.2} GB in {:.1} s)", self.seconds));
+        table.row(
+            "throughput",
+            &format!("{rate} ({bytes:.2} GB in {:.1} s)", self.seconds),
+        );
         table.latency("acknowledged after", Some(self.ack_ms));
         table.latency("  over TCP", self.tcp_ack_ms);
         table.latency("  over HTTP", self.http_ack_ms);
@@ -253,8 +296,14 @@ impl Report {
         table.latency("disk write+fdatasync", self.disk_fdatasync_ms);
         if self.relay_cpu_s > 0.0 {
             let cpu = self.relay_cpu_s_per_gb;
-            table.row("relay CPU", &format!("{cpu:.3} s/GB ({:.1} s)", self.relay_cpu_s));
-            table.row("relay memory peak", &format!("{:.1} MB", self.relay_rss_peak_mb));
+            table.row(
+                "relay CPU",
+                &format!("{cpu:.3} s/GB ({:.1} s)", self.relay_cpu_s),
+            );
+            table.row(
+                "relay memory peak",
+                &format!("{:.1} MB", self.relay_rss_peak_mb),
+            );
         }
         if self.gzip_ratio > 0.0 {
             table.row("compression ratio", &format!("{:.2}", self.gzip_ratio));
@@ -288,8 +337,17 @@ impl Table {
     }
 
     fn latency(&mut self, name: &str, latency: Option<LatencyMs>) {
-        if let Some(LatencyMs { p50, p99, max, count: 1.. }) = latency {
-            self.row(name, &format!("p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"));
+        if let Some(LatencyMs {
+            p50,
+            p99,
+            max,
+            count: 1..,
+        }) = latency
+        {
+            self.row(
+                name,
+                &format!("p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"),
+            );
         }
     }
 }
@@ -300,7 +358,11 @@ pub(crate) fn announce(line: &str) {
 }
 
 fn ratio(dividend: f64, divisor: f64) -> f64 {
-    if divisor > 0.0 { round(dividend / divisor) } else { 0.0 }
+    if divisor > 0.0 {
+        round(dividend / divisor)
+    } else {
+        0.0
+    }
 }
 
 fn round(value: f64) -> f64 {
@@ -312,7 +374,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -326,29 +388,55 @@ mod tests {
 
     #[test]
     fn units_are_decimal_and_per_day() {
-        let mut report = Report { raw_bytes: 30_000_000_000, ..Report::default() };
+        let mut report = Report {
+            raw_bytes: 30_000_000_000,
+            ..Report::default()
+        };
         report.took(30_000_000);
         report.relay(39.0, 100_000_000);
-        assert_eq!((report.seconds, report.mb_per_s, report.tb_per_day), (30.0, 1_000.0, 86.4));
-        assert_eq!((report.relay_cpu_s_per_gb, report.relay_rss_peak_mb), (1.3, 100.0));
+        assert_eq!(
+            (report.seconds, report.mb_per_s, report.tb_per_day),
+            (30.0, 1_000.0, 86.4)
+        );
+        assert_eq!(
+            (report.relay_cpu_s_per_gb, report.relay_rss_peak_mb),
+            (1.3, 100.0)
+        );
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(12), "12");
     }
 
     #[test]
     fn several_runs_report_the_median_rate_and_every_loss() {
-        let run = |mb_per_s, lost| Report { mb_per_s, lost, ..Report::default() };
+        let run = |mb_per_s, lost| Report {
+            mb_per_s,
+            lost,
+            ..Report::default()
+        };
         let report = Report::of_runs(vec![run(3.0, 0), run(1.0, 2), run(2.0, 1)]);
-        assert_eq!((report.mb_per_s, report.lost, report.runs.len()), (2.0, 3, 3));
+        assert_eq!(
+            (report.mb_per_s, report.lost, report.runs.len()),
+            (2.0, 3, 3)
+        );
         assert_eq!(report.exit_code(), ExitCode::from(1));
     }
 
     #[test]
     fn status_tells_losses_from_other_failures() {
-        let failed = Report { failures: vec!["x".to_owned()], ..Report::default() };
+        let failed = Report {
+            failures: vec!["x".to_owned()],
+            ..Report::default()
+        };
         assert_eq!(failed.exit_code(), ExitCode::from(2));
         assert_eq!(Report { lost: 1, ..failed }.exit_code(), ExitCode::from(1));
-        assert_eq!(Report { content_differs: 1, ..Report::default() }.exit_code(), ExitCode::from(1));
+        assert_eq!(
+            Report {
+                content_differs: 1,
+                ..Report::default()
+            }
+            .exit_code(),
+            ExitCode::from(1)
+        );
         assert_eq!(Report::default().exit_code(), ExitCode::SUCCESS);
     }
 }

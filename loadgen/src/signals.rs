@@ -7,32 +7,40 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A flag that becomes true with the first SIGINT or SIGTERM.
 pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (mut interrupt, mut terminate) = {
         let _guard = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
     };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            for count in 1.. {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                for count in 1.. {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                    }
+                    raised.store(true, Ordering::Relaxed);
+                    if count > 1 {
+                        let own = getpid();
+                        // Nothing can be done if even this is refused.
+                        kill_process(own, Signal::KILL).ok();
+                    }
                 }
-                raised.store(true, Ordering::Relaxed);
-                if count > 1 {
-                    let own = rustix::process::getpid();
-                    // Nothing can be done if even this is refused.
-                    drop(rustix::process::kill_process(own, rustix::process::Signal::KILL));
-                }
-            }
-        });
-    })?;
+            });
+        })?;
     Ok(flag)
 }

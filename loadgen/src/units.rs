@@ -15,14 +15,23 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         "kib" => 1024.0,
         "mib" => 1024.0 * 1024.0,
         "gib" => 1024.0 * 1024.0 * 1024.0,
-        _ => return Err(format!("`{text}` has no known unit; write 100MB, 64KiB or 1.5GB")),
+        _ => {
+            return Err(format!(
+                "`{text}` has no known unit; write 100MB, 64KiB or 1.5GB"
+            ));
+        }
     };
     let bytes = number.parse::<f64>().ok().map(|number| number * factor);
     match bytes {
-        #[expect(clippy::cast_possible_truncation, reason = "checked to lie between 1 and 10^15")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "checked to lie between 1 and 10^15"
+        )]
         #[expect(clippy::cast_sign_loss, reason = "checked to lie between 1 and 10^15")]
         Some(bytes) if (1.0..=1e15).contains(&bytes) => Ok(bytes as u64),
-        _ => Err(format!("`{text}` is not a size; write 100MB, 64KiB or 1.5GB")),
+        _ => Err(format!(
+            "`{text}` is not a size; write 100MB, 64KiB or 1.5GB"
+        )),
     }
 }
 
@@ -34,17 +43,25 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3_600.0,
-        _ => return Err(format!("`{text}` has no known unit; write 30s, 500ms, 2m or 1h")),
+        _ => {
+            return Err(format!(
+                "`{text}` has no known unit; write 30s, 500ms, 2m or 1h"
+            ));
+        }
     };
     let seconds = number.parse::<f64>().ok().map(|number| number * factor);
     match seconds {
         Some(seconds) if (0.0..=1e7).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("`{text}` is not a duration; write 30s, 500ms, 2m or 1h")),
+        _ => Err(format!(
+            "`{text}` is not a duration; write 30s, 500ms, 2m or 1h"
+        )),
     }
 }
 
 fn split(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     (&text[..end], text[end..].trim())
 }
 

@@ -7,6 +7,13 @@ use std::fmt::Write as _;
 
 use super::random::Random;
 
+/// Appends formatted text to a `String`, which cannot fail.
+macro_rules! put {
+    ($out:expr, $($arguments:tt)*) => {
+        write!($out, $($arguments)*).expect("writing to a String cannot fail")
+    };
+}
+
 /// The people, accounts and instances of one run: drawn once, so that events share them as the
 /// events of a real account do.
 pub(super) struct Account {
@@ -28,7 +35,14 @@ impl Account {
         let resources = (0..200).map(|_| random.guid()).collect();
         let addresses = (0..250).map(|_| random.address()).collect();
         let account = format!("{:016x}{:016x}", random.bits(), random.bits());
-        Self { account, users, instances, resources, addresses, now_cs: 4_000_000 }
+        Self {
+            account,
+            users,
+            instances,
+            resources,
+            addresses,
+            now_cs: 4_000_000,
+        }
     }
 }
 
@@ -45,74 +59,132 @@ pub(super) fn write_event(out: &mut String, random: &mut Random, account: &mut A
     } else {
         account.resources[random.skewed(account.resources.len())].clone()
     };
-    let crn = format!("crn:v1:bluemix:public:{service}:{region}:a/{}:{instance}", account.account);
+    let crn = format!(
+        "crn:v1:bluemix:public:{service}:{region}:a/{}:{instance}",
+        account.account
+    );
     let failed = random.chance(7);
-    let (code, reason) = if failed { FAILURES[random.index(FAILURES.len())] } else { (200, "OK") };
+    let (code, reason) = if failed {
+        FAILURES[random.index(FAILURES.len())]
+    } else {
+        (200, "OK")
+    };
     let outcome = if failed { "failure" } else { "success" };
     let severity = severity(code, verb);
-    let name = format!("{object}-{}-{:02}", PLACES[random.skewed(PLACES.len())], random.below(40));
+    let name = format!(
+        "{object}-{}-{:02}",
+        PLACES[random.skewed(PLACES.len())],
+        random.below(40)
+    );
     let suffix = if failed { " -failure" } else { "" };
     let data_event = random.chance(30);
-    push(out, format_args!("{{\"eventTime\":\"{}\",", event_time(account.now_cs)));
-    push(out, format_args!("\"action\":\"{service}.{object}.{verb}\",\"outcome\":\"{outcome}\","));
-    push(out, format_args!("\"message\":\"{display}: {verb} {object} {name}{suffix}\","));
-    push(out, format_args!("\"severity\":\"{severity}\",\"dataEvent\":{data_event},"));
-    push(out, format_args!("\"saveServiceCopy\":true,\"logSourceCRN\":\"{crn}::\","));
-    push(out, format_args!("\"correlationId\":\"{}\",", random.guid()));
+    put!(out, "{{\"eventTime\":\"{}\",", event_time(account.now_cs));
+    put!(
+        out,
+        "\"action\":\"{service}.{object}.{verb}\",\"outcome\":\"{outcome}\","
+    );
+    put!(
+        out,
+        "\"message\":\"{display}: {verb} {object} {name}{suffix}\","
+    );
+    put!(
+        out,
+        "\"severity\":\"{severity}\",\"dataEvent\":{data_event},"
+    );
+    put!(
+        out,
+        "\"saveServiceCopy\":true,\"logSourceCRN\":\"{crn}::\","
+    );
+    put!(out, "\"correlationId\":\"{}\",", random.guid());
     write_initiator(out, random, account);
-    push(out, format_args!("\"target\":{{\"id\":\"{crn}:{object}:{resource}\",\"name\":\"{name}\","));
-    push(out, format_args!("\"typeURI\":\"{service}/{object}\",\"resourceGroupId\":\""));
-    push(out, format_args!("crn:v1:bluemix:public:resource-controller::a/{}::", account.account));
-    push(out, format_args!("resource-group:{}\"}},", account.instances[random.skewed(12)]));
-    push(out, format_args!("\"observer\":{{\"name\":\"ActivityTracker\"}},"));
-    push(out, format_args!("\"reason\":{{\"reasonCode\":{code},\"reasonType\":\"{reason}\""));
-    if failed {
-        push(out, format_args!(",\"reasonForFailure\":\"{}\"", random.pick(&EXPLANATIONS)));
+    put!(
+        out,
+        "\"target\":{{\"id\":\"{crn}:{object}:{resource}\",\"name\":\"{name}\","
+    );
+    put!(
+        out,
+        "\"typeURI\":\"{service}/{object}\",\"resourceGroupId\":\""
+    );
+    put!(
+        out,
+        "crn:v1:bluemix:public:resource-controller::a/{}::",
+        account.account
+    );
+    put!(
+        out,
+        "resource-group:{}\"}},",
+        account.instances[random.skewed(12)]
+    );
+    write_reason(out, random, code, reason);
+    write_payloads(out, random, &name);
+}
+
+fn write_reason(out: &mut String, random: &mut Random, code: u16, reason: &str) {
+    out.push_str("\"observer\":{\"name\":\"ActivityTracker\"},");
+    put!(
+        out,
+        "\"reason\":{{\"reasonCode\":{code},\"reasonType\":\"{reason}\""
+    );
+    if code >= 400 {
+        let explanation = random.pick(&EXPLANATIONS);
+        put!(out, ",\"reasonForFailure\":\"{explanation}\"");
     }
     out.push_str("},");
-    write_payloads(out, random, &name);
 }
 
 /// The stamp's fields follow `responseData`, so the event ends in an open object.
 fn write_payloads(out: &mut String, random: &mut Random, name: &str) {
     let page = 10 * (1 + random.below(20));
-    push(out, format_args!("\"requestData\":{{\"apiVersion\":\"2024-10-15\","));
-    push(out, format_args!("\"name\":\"{name}\",\"limit\":{page},"));
-    push(out, format_args!("\"tags\":[\"env:{}\",", random.pick(&ENVIRONMENTS)));
-    push(out, format_args!("\"team:{}\"],", TEAMS[random.skewed(TEAMS.len())]));
+    put!(out, "\"requestData\":{{\"apiVersion\":\"2024-10-15\",");
+    put!(out, "\"name\":\"{name}\",\"limit\":{page},");
+    put!(out, "\"tags\":[\"env:{}\",", random.pick(&ENVIRONMENTS));
+    put!(out, "\"team:{}\"],", TEAMS[random.skewed(TEAMS.len())]);
     match random.below(20) {
         0 => out.push_str("\"comment\":\"acesso n\u{e3}o autorizado \u{2014} revis\u{e3}o\","),
         1 => out.push_str("\"comment\":\"quoted \\\"value\\\" in C:\\\\temp\\\\job\","),
         2 => out.push_str("\"comment\":\"\\u00e9tat \\ud83d\\udd12 \\t(checked)\","),
         _ => {}
     }
-    push(out, format_args!("\"dryRun\":{}}},", random.chance(5)));
-    push(out, format_args!("\"responseData\":{{\"status\":\"{}\",", random.pick(&STATES)));
-    push(out, format_args!("\"durationMs\":{}}}", 3 + random.skewed(4_000)));
+    put!(out, "\"dryRun\":{}}},", random.chance(5));
+    put!(
+        out,
+        "\"responseData\":{{\"status\":\"{}\",",
+        random.pick(&STATES)
+    );
+    put!(out, "\"durationMs\":{}}}", 3 + random.skewed(4_000));
 }
 
 fn write_initiator(out: &mut String, random: &mut Random, account: &Account) {
     let (id, name) = &account.users[random.skewed(account.users.len())];
     let (uri, credential) = INITIATORS[random.skewed(INITIATORS.len())];
-    push(out, format_args!("\"initiator\":{{\"id\":\"{id}\",\"name\":\"{name}\","));
-    push(out, format_args!("\"typeURI\":\"service/security/{uri}\","));
-    push(out, format_args!("\"credential\":{{\"type\":\"{credential}\"}},"));
+    put!(out, "\"initiator\":{{\"id\":\"{id}\",\"name\":\"{name}\",");
+    put!(out, "\"typeURI\":\"service/security/{uri}\",");
+    put!(out, "\"credential\":{{\"type\":\"{credential}\"}},");
     let address = &account.addresses[random.skewed(account.addresses.len())];
-    push(out, format_args!("\"host\":{{\"address\":\"{address}\",\"addressType\":\"IPv4\","));
-    push(out, format_args!("\"agent\":\"{}\"}}}},", AGENTS[random.skewed(AGENTS.len())]));
-}
-
-fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    out.write_fmt(arguments).expect("writing to a String cannot fail");
+    put!(
+        out,
+        "\"host\":{{\"address\":\"{address}\",\"addressType\":\"IPv4\","
+    );
+    put!(
+        out,
+        "\"agent\":\"{}\"}}}},",
+        AGENTS[random.skewed(AGENTS.len())]
+    );
 }
 
 fn user(random: &mut Random) -> (String, String) {
     let suffix = format!("{:05x}{:05X}", random.bits() >> 44, random.bits() >> 44);
     let (first, last) = (random.pick(&FIRST_NAMES), random.pick(&LAST_NAMES));
     if random.chance(30) {
-        (format!("iam-ServiceId-{}", random.guid()), format!("{last}-{first}-automation"))
+        (
+            format!("iam-ServiceId-{}", random.guid()),
+            format!("{last}-{first}-automation"),
+        )
     } else {
-        (format!("IBMid-{suffix}"), format!("{first}.{last}@example.com"))
+        (
+            format!("IBMid-{suffix}"),
+            format!("{first}.{last}@example.com"),
+        )
     }
 }
 
@@ -120,7 +192,10 @@ fn user(random: &mut Random) -> (String, String) {
 fn event_time(now_cs: u64) -> String {
     let seconds = now_cs / 100 % 86_400;
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("2025-11-21T{hour:02}:{minute:02}:{second:02}.{:02}+0000", now_cs % 100)
+    format!(
+        "2025-11-21T{hour:02}:{minute:02}:{second:02}.{:02}+0000",
+        now_cs % 100
+    )
 }
 
 /// The platform's table: unauthorised and deleted things are critical, other failures and updates
@@ -154,13 +229,44 @@ const SERVICES: [(&str, &str); 18] = [
     ("billing", "Billing"),
 ];
 const OBJECTS: [&str; 20] = [
-    "object", "instance", "policy", "secret", "bucket", "account-apikey", "cluster", "service-key",
-    "user-apikey", "volume", "subnet", "rule", "access-group", "token", "worker-pool", "image",
-    "backup", "dns-record", "certificate", "workspace",
+    "object",
+    "instance",
+    "policy",
+    "secret",
+    "bucket",
+    "account-apikey",
+    "cluster",
+    "service-key",
+    "user-apikey",
+    "volume",
+    "subnet",
+    "rule",
+    "access-group",
+    "token",
+    "worker-pool",
+    "image",
+    "backup",
+    "dns-record",
+    "certificate",
+    "workspace",
 ];
 const VERBS: [&str; 16] = [
-    "read", "list", "update", "create", "delete", "authenticate", "wrap", "unwrap", "configure",
-    "attach", "rotate", "restore", "export", "enable", "disable", "revoke",
+    "read",
+    "list",
+    "update",
+    "create",
+    "delete",
+    "authenticate",
+    "wrap",
+    "unwrap",
+    "configure",
+    "attach",
+    "rotate",
+    "restore",
+    "export",
+    "enable",
+    "disable",
+    "revoke",
 ];
 const REGIONS: [&str; 8] = [
     "br-sao", "us-south", "us-east", "eu-de", "eu-gb", "jp-tok", "au-syd", "ca-tor",
@@ -215,11 +321,32 @@ const LAST_NAMES: [&str; 24] = [
     "teixeira", "vieira", "weber", "xavier", "yamada", "zimmer",
 ];
 const PLACES: [&str; 16] = [
-    "frontend", "payments", "ledger", "checkout", "archive", "reports", "search", "identity",
-    "gateway", "backoffice", "mobile", "partner", "analytics", "staging", "sandbox", "edge",
+    "frontend",
+    "payments",
+    "ledger",
+    "checkout",
+    "archive",
+    "reports",
+    "search",
+    "identity",
+    "gateway",
+    "backoffice",
+    "mobile",
+    "partner",
+    "analytics",
+    "staging",
+    "sandbox",
+    "edge",
 ];
 const ENVIRONMENTS: [&str; 4] = ["production", "staging", "development", "dr"];
 const TEAMS: [&str; 10] = [
     "platform", "security", "data", "payments", "mobile", "core", "sre", "risk", "web", "partners",
 ];
-const STATES: [&str; 6] = ["active", "provisioning", "updating", "ready", "deleted", "unchanged"];
+const STATES: [&str; 6] = [
+    "active",
+    "provisioning",
+    "updating",
+    "ready",
+    "deleted",
+    "unchanged",
+];

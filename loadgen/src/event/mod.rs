@@ -45,7 +45,6 @@ pub(crate) struct RunId {
 /// All events of a run, without their senders and sequence numbers. About [`POOL_BYTES`].
 #[derive(Debug)]
 pub(crate) struct Pool {
-    run: RunId,
     /// Events one behind the other, each with a stamp of zeros and its `\n`.
     bytes: Vec<u8>,
     /// Where each event starts; one more entry than events, the last is `bytes.len()`.
@@ -142,12 +141,10 @@ impl Pool {
             text.push('\n');
             starts.push(text.len());
         }
-        Self { run, bytes: text.into_bytes(), starts }
-    }
-
-    /// The run whose events these are.
-    pub(crate) fn run(&self) -> RunId {
-        self.run
+        Self {
+            bytes: text.into_bytes(),
+            starts,
+        }
     }
 
     /// Number of different bodies; sequences walk them round and round.
@@ -229,7 +226,10 @@ impl Pool {
 impl Stamp {
     /// Reads the stamp of a line: at its end, or wherever a relay that adds fields has moved it.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
-        let at_end = line.len().checked_sub(STAMP_BYTES).and_then(|at| Self::parse_exact(&line[at..]));
+        let at_end = line
+            .len()
+            .checked_sub(STAMP_BYTES)
+            .and_then(|at| Self::parse_exact(&line[at..]));
         at_end.or_else(|| {
             memchr::memmem::find_iter(line, &RUN_KEY[1..]).find_map(|at| {
                 let start = at.checked_sub(1)?;
@@ -241,7 +241,11 @@ impl Stamp {
     /// Reads exactly the 85 bytes `compose` writes.
     fn parse_exact(text: &[u8]) -> Option<Self> {
         let (&last, fields) = text.split_last()?;
-        if last == b'}' { Self::parse_fields(fields) } else { None }
+        if last == b'}' {
+            Self::parse_fields(fields)
+        } else {
+            None
+        }
     }
 
     fn parse_fields(fields: &[u8]) -> Option<Self> {
@@ -292,7 +296,8 @@ fn increment(text: &mut [u8]) {
 
 fn parse_digits(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0_u64, |number, byte| {
-        byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'))
+        byte.is_ascii_digit()
+            .then(|| number * 10 + u64::from(byte - b'0'))
     })
 }
 
@@ -331,7 +336,12 @@ mod tests {
 
     fn composed(pool: &Pool, sender: u32, first: u64, count: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        pool.compose(&mut out, sender, Span { first, count }, 1_763_712_345_678_901);
+        pool.compose(
+            &mut out,
+            sender,
+            Span { first, count },
+            1_763_712_345_678_901,
+        );
         out
     }
 
@@ -345,7 +355,10 @@ mod tests {
         }
         assert!(whole == pieces);
         assert!(whole != composed(&second, 4, 0, 5_000));
-        assert_ne!(second.bytes, Pool::generate(RunId::new(Kind::Mixed, 8)).bytes);
+        assert_ne!(
+            second.bytes,
+            Pool::generate(RunId::new(Kind::Mixed, 8)).bytes
+        );
     }
 
     #[test]
@@ -371,9 +384,17 @@ mod tests {
     #[test]
     fn sizes_and_variety_are_those_of_real_events() {
         let audit = pool(Kind::Audit);
-        assert!((1_300.0..1_500.0).contains(&audit.event_bytes_mean()), "{}", audit.event_bytes_mean());
+        assert!(
+            (1_300.0..1_500.0).contains(&audit.event_bytes_mean()),
+            "{}",
+            audit.event_bytes_mean()
+        );
         let waf = pool(Kind::Waf);
-        assert!((200.0..240.0).contains(&waf.event_bytes_mean()), "{}", waf.event_bytes_mean());
+        assert!(
+            (200.0..240.0).contains(&waf.event_bytes_mean()),
+            "{}",
+            waf.event_bytes_mean()
+        );
         let mut actions = std::collections::HashSet::new();
         for line in composed(&audit, 0, 0, audit.events() as u64).split(|&byte| byte == b'\n') {
             if let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) {
@@ -397,7 +418,10 @@ mod tests {
                 encoder.write_all(&out).unwrap();
                 *ratio = out.len() as f64 / encoder.finish().unwrap().len() as f64;
             }
-            println!("{kind:?} {:.0} B: gzip levels 1 and 2: {ratios:.2?}", pool.event_bytes_mean());
+            eprintln!(
+                "{kind:?} {:.0} B: gzip levels 1 and 2: {ratios:.2?}",
+                pool.event_bytes_mean()
+            );
             assert!(expected.contains(&ratios[1]), "{kind:?} {ratios:?}");
         }
     }

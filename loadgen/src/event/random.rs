@@ -12,7 +12,9 @@ pub(crate) struct Random {
 impl Random {
     /// A generator whose whole sequence is determined by `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d }
+        Self {
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d,
+        }
     }
 
     /// The next 64 random bits.
@@ -48,7 +50,8 @@ impl Random {
     /// a real account: the cube of a uniform number.
     pub(crate) fn skewed(&mut self, length: usize) -> usize {
         let unit = self.below(1 << 16);
-        usize::try_from(u128::from(unit * unit * unit) * length as u128 >> 48).expect("below a usize")
+        usize::try_from((u128::from(unit * unit * unit) * length as u128) >> 48)
+            .expect("below a usize")
     }
 
     /// A random GUID in lower-case hexadecimal (version 4 form).
@@ -69,8 +72,19 @@ impl Random {
         let bits = self.bits();
         match bits >> 60 {
             0..=3 => format!("10.{}.{}.{}", bits & 31, bits >> 8 & 255, bits >> 16 & 255),
-            4..=5 => format!("172.{}.{}.{}", 16 + (bits & 15), bits >> 8 & 255, bits >> 16 & 255),
-            _ => format!("{}.{}.{}.{}", 11 + bits % 200, bits >> 8 & 255, bits >> 16 & 255, bits >> 24 & 255),
+            4..=5 => format!(
+                "172.{}.{}.{}",
+                16 + (bits & 15),
+                bits >> 8 & 255,
+                bits >> 16 & 255
+            ),
+            _ => format!(
+                "{}.{}.{}.{}",
+                11 + bits % 200,
+                bits >> 8 & 255,
+                bits >> 16 & 255,
+                bits >> 24 & 255
+            ),
         }
     }
 }

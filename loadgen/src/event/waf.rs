@@ -11,7 +11,11 @@ use super::random::Random;
 pub(super) fn write_event(out: &mut String, random: &mut Random) {
     let blocked = random.chance(12);
     let path = PATHS[random.skewed(PATHS.len())];
-    let status = if blocked { 403 } else { STATUSES[random.skewed(STATUSES.len())] };
+    let status = if blocked {
+        403
+    } else {
+        STATUSES[random.skewed(STATUSES.len())]
+    };
     let bytes = 200 + random.below(60_000);
     let query = match random.below(33) {
         0 => "?q=a\u{e7}\u{e3}o",
@@ -33,9 +37,22 @@ pub(super) fn write_event(out: &mut String, random: &mut Random) {
 }
 
 const PATHS: [&str; 16] = [
-    "/api/v1/orders", "/", "/login", "/static/app.js", "/api/v1/cart", "/search", "/img/logo.png",
-    "/api/v2/users/me", "/checkout", "/health", "/wp-login.php", "/api/v1/price", "/.env",
-    "/graphql", "/api/v1/session", "/admin",
+    "/api/v1/orders",
+    "/",
+    "/login",
+    "/static/app.js",
+    "/api/v1/cart",
+    "/search",
+    "/img/logo.png",
+    "/api/v2/users/me",
+    "/checkout",
+    "/health",
+    "/wp-login.php",
+    "/api/v1/price",
+    "/.env",
+    "/graphql",
+    "/api/v1/session",
+    "/admin",
 ];
 const STATUSES: [u16; 8] = [200, 304, 404, 301, 201, 204, 500, 429];
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "HEAD", "DELETE"];

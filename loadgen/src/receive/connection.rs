@@ -39,12 +39,20 @@ impl Read for GatedSource<'_> {
 impl<'a> Connection<'a> {
     pub(super) fn new(shared: &'a Shared, stream: &'a TcpStream) -> Self {
         let decoder = (shared.mode == VerifyMode::Live).then(Decoder::new);
-        Self { shared, stream, writer: StoreWriter::default(), decoder }
+        Self {
+            shared,
+            stream,
+            writer: StoreWriter::default(),
+            decoder,
+        }
     }
 
     /// Answers requests until the peer closes; a peer that breaks off ends it too.
     pub(super) fn serve(mut self) -> io::Result<()> {
-        let source = GatedSource { shared: self.shared, stream: self.stream };
+        let source = GatedSource {
+            shared: self.shared,
+            stream: self.stream,
+        };
         let mut reader = RequestReader::new(source, self.shared.body_bytes_max);
         let mut body = Vec::new();
         let result = loop {
@@ -52,13 +60,20 @@ impl<'a> Connection<'a> {
                 Ok(true) if !self.shared.stop.load(Ordering::Relaxed) => {}
                 Ok(_) | Err(HttpError::Io(_) | HttpError::Ended(_)) => break Ok(()),
                 Err(error) => {
-                    self.shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                    self.shared
+                        .counters
+                        .malformed
+                        .fetch_add(1, Ordering::Relaxed);
                     break self.respond(refusal_status(&error), &error.to_string(), false);
                 }
             }
         };
         if let Some(decoder) = &self.decoder {
-            self.shared.live.lock().unwrap_or_else(PoisonError::into_inner).add(decoder);
+            self.shared
+                .live
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(decoder);
         }
         result
     }
@@ -69,7 +84,9 @@ impl<'a> Connection<'a> {
         reader: &mut RequestReader<GatedSource<'a>>,
         body: &mut Vec<u8>,
     ) -> Result<bool, HttpError> {
-        let Some(head) = reader.read_head()? else { return Ok(false) };
+        let Some(head) = reader.read_head()? else {
+            return Ok(false);
+        };
         if head.expects_continue {
             (&mut self.stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
@@ -113,8 +130,13 @@ impl<'a> Connection<'a> {
             (VerifyMode::After, Some(store), _) => {
                 let ordinal = shared.counters.taken.fetch_add(1, Ordering::Relaxed);
                 let encoding = head.encoding;
-                let record =
-                    NewRecord { ordinal, received_us, encoding, idempotency_key: key, body };
+                let record = NewRecord {
+                    ordinal,
+                    received_us,
+                    encoding,
+                    idempotency_key: key,
+                    body,
+                };
                 if let Err(error) = self.writer.append(store, &record) {
                     shared.fail(format!("store a body: {error}"));
                     return Err(error);
@@ -133,7 +155,11 @@ impl<'a> Connection<'a> {
                 shared.counters.taken.fetch_add(1, Ordering::Relaxed);
             }
         }
-        shared.counters.body(body.len() as u64, raw_bytes(head.encoding, body), received_us);
+        shared.counters.body(
+            body.len() as u64,
+            raw_bytes(head.encoding, body),
+            received_us,
+        );
         Ok(())
     }
 
@@ -159,9 +185,9 @@ impl<'a> Connection<'a> {
 fn raw_bytes(encoding: Encoding, body: &[u8]) -> u64 {
     match encoding {
         Encoding::Identity => body.len() as u64,
-        Encoding::Gzip => {
-            body.last_chunk().map_or(0, |length| u64::from(u32::from_le_bytes(*length)))
-        }
+        Encoding::Gzip => body
+            .last_chunk()
+            .map_or(0, |length| u64::from(u32::from_le_bytes(*length))),
     }
 }
 
@@ -169,7 +195,10 @@ fn refusal_status(error: &HttpError) -> u16 {
     match error {
         HttpError::BodyTooLong { .. } => 413,
         HttpError::HeadTooLong => 431,
-        HttpError::Header { name: "Content-Encoding", .. } => 415,
+        HttpError::Header {
+            name: "Content-Encoding",
+            ..
+        } => 415,
         _ => 400,
     }
 }

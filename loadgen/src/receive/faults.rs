@@ -58,7 +58,7 @@ impl Faults {
         let selected = match (self.fail_every, self.fail_first) {
             (None, None) => self.close_mid_response || !self.fail_status.is_empty(),
             (every, first) => {
-                every.is_some_and(|every| number % every == 0)
+                every.is_some_and(|every| number.is_multiple_of(every))
                     || first.is_some_and(|first| number <= first)
             }
         };
@@ -71,8 +71,13 @@ impl Faults {
         }
         // The turn advances with each failing request, not with each request, or `every` and the
         // number of ways could conspire to use one way only.
-        let turn = number.div_ceil(self.fail_every.unwrap_or(1)).saturating_sub(1) % ways;
-        let status = usize::try_from(turn).ok().and_then(|turn| self.fail_status.get(turn));
+        let turn = number
+            .div_ceil(self.fail_every.unwrap_or(1))
+            .saturating_sub(1)
+            % ways;
+        let status = usize::try_from(turn)
+            .ok()
+            .and_then(|turn| self.fail_status.get(turn));
         status.map_or(Fate::CloseMidResponse, |&status| Fate::Refuse(status))
     }
 
@@ -107,9 +112,15 @@ mod tests {
     fn requests_fail_as_asked_and_in_turn() {
         use Fate::{Accept, CloseMidResponse, Refuse};
         assert_eq!(fates(&Faults::default()), [Accept; 6]);
-        let always = Faults { fail_status: vec![500], ..Faults::default() };
+        let always = Faults {
+            fail_status: vec![500],
+            ..Faults::default()
+        };
         assert_eq!(fates(&always), [Refuse(500); 6]);
-        let first = Faults { fail_first: Some(2), ..Faults::default() };
+        let first = Faults {
+            fail_first: Some(2),
+            ..Faults::default()
+        };
         assert_eq!(fates(&first)[..3], [Refuse(503), Refuse(503), Accept]);
         let turns = Faults {
             fail_status: vec![429],
@@ -117,15 +128,25 @@ mod tests {
             fail_every: Some(2),
             ..Faults::default()
         };
-        let expected = [Accept, Refuse(429), Accept, CloseMidResponse, Accept, Refuse(429)];
+        let expected = [
+            Accept,
+            Refuse(429),
+            Accept,
+            CloseMidResponse,
+            Accept,
+            Refuse(429),
+        ];
         assert_eq!(fates(&turns), expected);
     }
 
     #[test]
     fn windows_have_a_start_and_an_end() {
         let seconds = Duration::from_secs;
-        let faults =
-            Faults { hang_after: Some(seconds(5)), hang_for: Some(seconds(10)), ..Faults::default() };
+        let faults = Faults {
+            hang_after: Some(seconds(5)),
+            hang_for: Some(seconds(10)),
+            ..Faults::default()
+        };
         let left = [0, 5, 12, 15, 60].map(|at| faults.hang_left(seconds(at)).as_secs());
         assert_eq!(left, [0, 10, 3, 0, 0]);
         assert_eq!(faults.down_left(seconds(1)), Duration::ZERO);

@@ -65,7 +65,6 @@ pub(crate) struct Received {
 /// Counts that are exact without decoding, but for `raw_bytes` (see `connection`).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReceiveTallies {
-    pub(crate) requests: u64,
     /// Bodies answered (or meant to be answered) with success.
     pub(crate) taken: u64,
     /// Requests answered with a failure, as told.
@@ -139,7 +138,9 @@ impl Receiver {
 
     /// Windows of misbehaviour count from now.
     pub(crate) fn start_fault_clock(&self) {
-        self.shared.fault_start_us.store(self.shared.clock.now_us(), Ordering::Relaxed);
+        self.shared
+            .fault_start_us
+            .store(self.shared.clock.now_us(), Ordering::Relaxed);
     }
 
     /// What has been received so far.
@@ -161,10 +162,21 @@ impl Receiver {
         self.acceptor.join().map_err(panicked)?;
         let shared = Arc::into_inner(self.shared).expect("all threads of the receiver have ended");
         let tallies = shared.counters.read();
-        let live = shared.live.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let failures = shared.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let live = shared
+            .live
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let failures = shared
+            .failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         let live = (shared.mode == VerifyMode::Live).then_some(live);
-        Ok(Received { live, store: shared.store, tallies, failures })
+        Ok(Received {
+            live,
+            store: shared.store,
+            tallies,
+            failures,
+        })
     }
 }
 
@@ -218,13 +230,14 @@ impl Counters {
         self.last_us.fetch_max(received_us, Ordering::Relaxed);
         // Only the first change succeeds; every later one is meant to fail.
         let (unset, order) = (0, Ordering::Relaxed);
-        drop(self.first_us.compare_exchange(unset, received_us, order, order));
+        self.first_us
+            .compare_exchange(unset, received_us, order, order)
+            .ok();
     }
 
     fn read(&self) -> ReceiveTallies {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ReceiveTallies {
-            requests: load(&self.requests),
             taken: load(&self.taken),
             refused: load(&self.refused),
             malformed: load(&self.malformed),

@@ -83,7 +83,14 @@ impl Store {
 
     fn new(memory: Option<PathBuf>, disk: PathBuf, memory_bytes_max: u64, temporary: bool) -> Self {
         let (memory_bytes, files) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { memory, disk, memory_bytes_max, memory_bytes, files, temporary }
+        Self {
+            memory,
+            disk,
+            memory_bytes_max,
+            memory_bytes,
+            files,
+            temporary,
+        }
     }
 
     /// Reads where everything is.
@@ -94,14 +101,21 @@ impl Store {
 
     /// Deletes a temporary store; one with a folder of its own stays.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        for folder in self.memory.iter().chain([&self.disk]).filter(|_| self.temporary) {
+        for folder in self
+            .memory
+            .iter()
+            .chain([&self.disk])
+            .filter(|_| self.temporary)
+        {
             fs::remove_dir_all(folder)?;
         }
         Ok(())
     }
 
     fn create_file(&self) -> io::Result<File> {
-        let reserved = self.memory_bytes.fetch_add(FILE_BYTES_MAX, Ordering::Relaxed);
+        let reserved = self
+            .memory_bytes
+            .fetch_add(FILE_BYTES_MAX, Ordering::Relaxed);
         let in_memory = reserved + FILE_BYTES_MAX <= self.memory_bytes_max;
         let memory = self.memory.as_ref().filter(|_| in_memory);
         let number = self.files.fetch_add(1, Ordering::Relaxed);
@@ -152,11 +166,17 @@ impl StoreIndex {
     /// Reads the heads of all records in `folders`. What a killed receiver left half written at a
     /// file's end was never answered for and is skipped.
     pub(crate) fn read<'a>(folders: impl Iterator<Item = &'a Path>) -> io::Result<Self> {
-        let mut index = Self { files: Vec::new(), records: Vec::new() };
+        let mut index = Self {
+            files: Vec::new(),
+            records: Vec::new(),
+        };
         for folder in folders {
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "bodies") {
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "bodies")
+                {
                     index.read_file(path)?;
                 }
             }
@@ -173,7 +193,8 @@ impl StoreIndex {
         while offset + HEAD_BYTES as u64 <= file_bytes {
             let mut head = [0; HEAD_BYTES];
             reader.read_exact(&mut head)?;
-            let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes"));
+            let word =
+                |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes"));
             if head[..8] != *MAGIC {
                 let message = format!("{}: no record at byte {offset}", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -190,7 +211,11 @@ impl StoreIndex {
             self.records.push(Record {
                 ordinal: word(8),
                 received_us: word(16),
-                encoding: if flags & 1 == 1 { Encoding::Gzip } else { Encoding::Identity },
+                encoding: if flags & 1 == 1 {
+                    Encoding::Gzip
+                } else {
+                    Encoding::Identity
+                },
                 idempotency_key: Some(key).filter(|key| !key.is_empty()),
                 body_bytes,
                 file: self.files.len(),
@@ -205,7 +230,10 @@ impl StoreIndex {
 
     /// Opens the bodies for reading; each thread has its own.
     pub(crate) fn bodies(&self) -> Bodies<'_> {
-        Bodies { index: self, open: HashMap::new() }
+        Bodies {
+            index: self,
+            open: HashMap::new(),
+        }
     }
 }
 
@@ -251,7 +279,11 @@ mod tests {
         let record = |ordinal, body| NewRecord {
             ordinal,
             received_us: 10 + ordinal,
-            encoding: if ordinal % 2 == 0 { Encoding::Gzip } else { Encoding::Identity },
+            encoding: if ordinal % 2 == 0 {
+                Encoding::Gzip
+            } else {
+                Encoding::Identity
+            },
             idempotency_key: (ordinal > 1).then_some("seg/1"),
             body,
         };
@@ -260,7 +292,12 @@ mod tests {
             writer.append(&store, &record(ordinal, body)).unwrap();
         }
         // A record cut short by a crash is not one.
-        let torn = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+        let torn = fs::read_dir(&folder)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
         let mut file = OpenOptions::new().append(true).open(torn).unwrap();
         file.write_all(MAGIC).unwrap();
         drop(file);
@@ -271,7 +308,10 @@ mod tests {
             found.push((record.ordinal, String::from_utf8(body.clone()).unwrap()));
         }
         let expected = [(0, ""), (1, "one"), (2, "two"), (3, "three")];
-        assert_eq!(found, expected.map(|(ordinal, body)| (ordinal, body.to_owned())));
+        assert_eq!(
+            found,
+            expected.map(|(ordinal, body)| (ordinal, body.to_owned()))
+        );
         assert_eq!(index.records[0].encoding, Encoding::Gzip);
         assert_eq!(index.records[0].received_us, 10);
         assert_eq!(index.records[1].idempotency_key, None);

@@ -28,7 +28,12 @@ pub(super) struct Book {
 impl Book {
     /// Numbers events from 0 to `limit - 1`.
     pub(super) fn new(limit: u64) -> Self {
-        Self { next: 0, limit, acked: 0, unacked: VecDeque::new() }
+        Self {
+            next: 0,
+            limit,
+            acked: 0,
+            unacked: VecDeque::new(),
+        }
     }
 
     /// Sequence of the event to be made next, also the number made so far.
@@ -53,7 +58,13 @@ impl Book {
 
     /// Takes the next `count` sequence numbers.
     pub(super) fn open(&mut self, count: u64, intended_us: u64) -> Entry {
-        let entry = Entry { span: Span { first: self.next, count }, intended_us };
+        let entry = Entry {
+            span: Span {
+                first: self.next,
+                count,
+            },
+            intended_us,
+        };
         self.next += count;
         self.unacked.push_back(entry);
         entry
@@ -61,7 +72,12 @@ impl Book {
 
     /// Everything below `end` is acknowledged at `now_us`: records its latency in microseconds and
     /// returns how many spans have left the list.
-    pub(super) fn acknowledge(&mut self, end: u64, now_us: u64, ack_us: &mut Histogram<u64>) -> usize {
+    pub(super) fn acknowledge(
+        &mut self,
+        end: u64,
+        now_us: u64,
+        ack_us: &mut Histogram<u64>,
+    ) -> usize {
         let mut closed = 0;
         while let Some(entry) = self.unacked.front_mut() {
             let count = end.min(entry.span.end()).saturating_sub(entry.span.first);
@@ -106,7 +122,13 @@ mod tests {
         book.open(10, 2_000);
         assert_eq!(book.acknowledge(13, 3_000, &mut ack_us), 1);
         assert_eq!((book.acked(), book.next(), ack_us.len()), (13, 20, 13));
-        let rest = Entry { span: Span { first: 13, count: 7 }, intended_us: 2_000 };
+        let rest = Entry {
+            span: Span {
+                first: 13,
+                count: 7,
+            },
+            intended_us: 2_000,
+        };
         assert_eq!(book.unacked(0), Some(rest));
         assert_eq!(book.acknowledge(13, 3_000, &mut ack_us), 0);
         assert_eq!(book.acknowledge(u64::MAX, 3_000, &mut ack_us), 1);

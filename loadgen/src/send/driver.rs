@@ -94,7 +94,13 @@ impl Driver {
     /// Takes the senders with their numbers in the load.
     pub(super) fn new(peers: Vec<(usize, Peer)>) -> io::Result<Self> {
         let open = peers.len();
-        let slot = |(index, peer)| Slot { peer, index, queued: true, timer_us: 0, done: false };
+        let slot = |(index, peer)| Slot {
+            peer,
+            index,
+            queued: true,
+            timer_us: 0,
+            done: false,
+        };
         Ok(Self {
             poller: Poller::new()?,
             peers: peers.into_iter().map(slot).collect(),
@@ -123,15 +129,23 @@ impl Driver {
             }
             let grace_us = context.grace_us;
             if stopping_us.is_some_and(|since: u64| now_us > since.saturating_add(grace_us)) {
-                context.tally.fail(format!("{} senders did not finish in time", self.open));
+                context
+                    .tally
+                    .fail(format!("{} senders did not finish in time", self.open));
                 break;
             }
             self.wake_due(now_us);
             for _ in 0..self.runnable.len() {
-                let Some(at) = self.runnable.pop_front() else { break };
+                let Some(at) = self.runnable.pop_front() else {
+                    break;
+                };
                 self.turn(at, context);
             }
-            let wait_us = if self.runnable.is_empty() { self.wait_us(context) } else { 0 };
+            let wait_us = if self.runnable.is_empty() {
+                self.wait_us(context)
+            } else {
+                0
+            };
             let (peers, runnable) = (&mut self.peers, &mut self.runnable);
             self.poller.wait(wait_us, |ready| {
                 let at = usize::try_from(ready.token).expect("a token is an index");
@@ -155,7 +169,9 @@ impl Driver {
         let result = if slot.peer.is_connected() {
             slot.peer.drive(context)
         } else {
-            slot.peer.connect(&self.poller).and_then(|()| slot.peer.drive(context))
+            slot.peer
+                .connect(&self.poller)
+                .and_then(|()| slot.peer.drive(context))
         };
         let (sent, acked) = slot.peer.counts();
         context.progress.publish(slot.index, sent, acked);
@@ -174,7 +190,9 @@ impl Driver {
                     context.tally.reconnects += 1;
                     self.set_timer(at, context.clock.now_us() + RECONNECT_US);
                 } else {
-                    context.tally.fail(format!("sender {}: {error}", slot.index));
+                    context
+                        .tally
+                        .fail(format!("sender {}: {error}", slot.index));
                     self.close(at);
                 }
             }
@@ -223,7 +241,10 @@ impl Driver {
 
     /// Never longer than [`TICK_US`], so that a stop is seen.
     fn wait_us(&self, context: &Context<'_>) -> u64 {
-        let next = self.timers.peek().map_or(u64::MAX, |&Reverse((time_us, _))| time_us);
+        let next = self
+            .timers
+            .peek()
+            .map_or(u64::MAX, |&Reverse((time_us, _))| time_us);
         next.saturating_sub(context.clock.now_us()).min(TICK_US)
     }
 }

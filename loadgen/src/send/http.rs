@@ -108,7 +108,11 @@ impl HttpPeer {
     }
 
     fn due(&self, now_us: u64) -> Due {
-        if self.book.left() == 0 { Due::Ended } else { self.schedule.due(now_us) }
+        if self.book.left() == 0 {
+            Due::Ended
+        } else {
+            self.schedule.due(now_us)
+        }
     }
 
     fn open(&mut self, context: &mut Context<'_>, intended_us: u64) {
@@ -116,7 +120,9 @@ impl HttpPeer {
         let entry = self.book.open(count, intended_us);
         self.schedule.advance();
         let body_bytes = self.compose(context, entry);
-        context.tally.sent(body_bytes, count, intended_us, context.clock.now_us());
+        context
+            .tally
+            .sent(body_bytes, count, intended_us, context.clock.now_us());
         self.in_flight = Some(entry);
     }
 
@@ -128,7 +134,9 @@ impl HttpPeer {
         outbox.extend_from_slice(self.settings.head.as_bytes());
         outbox.extend_from_slice(format!("{bytes}\r\n\r\n").as_bytes());
         let head_bytes = outbox.len();
-        context.pool.compose(outbox, self.sender, entry.span, entry.intended_us);
+        context
+            .pool
+            .compose(outbox, self.sender, entry.span, entry.intended_us);
         outbox.len() - head_bytes
     }
 
@@ -151,7 +159,8 @@ impl HttpPeer {
         match response.status {
             200..=299 => {
                 let before = self.book.acked();
-                self.book.acknowledge(entry.span.end(), now_us, &mut context.tally.ack_us);
+                self.book
+                    .acknowledge(entry.span.end(), now_us, &mut context.tally.ack_us);
                 context.tally.events_acked += self.book.acked() - before;
                 self.note_rejected(entry, &response.body, context);
                 self.in_flight = None;
@@ -159,7 +168,9 @@ impl HttpPeer {
             }
             408 | 429 | 500..=599 => {
                 let backoff_ms = RETRY_MS_MIN << self.refusals.min(4);
-                let after_ms = response.retry_after_s.map_or(backoff_ms, |s| s.min(3_600) * 1_000);
+                let after_ms = response
+                    .retry_after_s
+                    .map_or(backoff_ms, |s| s.min(3_600) * 1_000);
                 self.refusals += 1;
                 self.retry_us = Some(now_us + after_ms * 1_000);
                 context.tally.bodies_retried += 1;
@@ -181,11 +192,13 @@ impl HttpPeer {
 
     fn note_rejected(&self, entry: Entry, body: &[u8], context: &mut Context<'_>) {
         // Other relays answer other things; only ours says which lines it refused.
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else { return };
+        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
+            return;
+        };
         let listed = answer.rejected.len() as u64;
         for rejected in answer.rejected {
             let sequence = entry.span.first + rejected.line.saturating_sub(1);
-            context.tally.reject(self.sender, sequence);
+            context.reject(self.sender, sequence);
         }
         context.tally.rejected_unlisted += answer.rejected_total.saturating_sub(listed);
     }

@@ -39,5 +39,5 @@ pub(crate) fn raise_descriptor_limit() {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
     // A refusal shows later, as a connection that cannot be opened, with its own message.
-    drop(rustix::process::setrlimit(rustix::process::Resource::Nofile, limit));
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).ok();
 }

@@ -134,7 +134,10 @@ impl Link {
 
     /// Tells the peer that nothing more will come.
     pub(super) fn half_close(&mut self) -> io::Result<()> {
-        self.stream.as_ref().ok_or(ErrorKind::NotConnected)?.shutdown(Shutdown::Write)
+        self.stream
+            .as_ref()
+            .ok_or(ErrorKind::NotConnected)?
+            .shutdown(Shutdown::Write)
     }
 }
 

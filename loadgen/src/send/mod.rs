@@ -57,8 +57,16 @@ pub(crate) struct Load {
 /// The far end.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    Tcp { address: SocketAddr, ack: bool },
-    Http { address: SocketAddr, host: String, path: String, body_events: u64 },
+    Tcp {
+        address: SocketAddr,
+        ack: bool,
+    },
+    Http {
+        address: SocketAddr,
+        host: String,
+        path: String,
+        body_events: u64,
+    },
 }
 
 /// A load that is running.
@@ -87,8 +95,9 @@ pub(crate) struct Tally {
     pub(crate) behind_us_max: u64,
     pub(crate) first_send_us: Option<u64>,
     pub(crate) cpu_seconds: f64,
+    /// When the last sender was done.
+    pub(crate) end_us: u64,
     pub(crate) failures: Vec<String>,
-    progress: Arc<Progress>,
 }
 
 /// What a sender needs from its thread.
@@ -127,6 +136,12 @@ impl Context<'_> {
     fn must_stop(&self, now_us: u64) -> bool {
         now_us >= self.end_us || self.stop.load(Ordering::Relaxed)
     }
+
+    /// The relay has refused an event of ours.
+    fn reject(&mut self, sender: u32, sequence: u64) {
+        self.tally.events_rejected += 1;
+        self.progress.reject(sender, sequence);
+    }
 }
 
 impl Load {
@@ -149,8 +164,11 @@ impl Load {
             }
             drivers.push(peers);
         }
-        let start_us = clock.now_us() + START_DELAY_US + START_DELAY_PER_CONNECTION_US * connections as u64;
-        let end_us = self.duration.map_or(u64::MAX, |time| start_us + micros(time));
+        let start_us =
+            clock.now_us() + START_DELAY_US + START_DELAY_PER_CONNECTION_US * connections as u64;
+        let end_us = self
+            .duration
+            .map_or(u64::MAX, |time| start_us + micros(time));
         let mut handles = Vec::new();
         for (thread, members) in drivers.into_iter().enumerate() {
             let peers = members
@@ -162,8 +180,10 @@ impl Load {
             let (pool, stop) = (Arc::clone(pool), Arc::clone(stop));
             let (progress, grace_us) = (Arc::clone(&progress), micros(self.grace));
             let body = move || -> io::Result<Tally> {
-                let mut tally = Tally::new(Arc::clone(&progress));
-                std::thread::sleep(Duration::from_micros(start_us.saturating_sub(clock.now_us())));
+                let mut tally = Tally::default();
+                std::thread::sleep(Duration::from_micros(
+                    start_us.saturating_sub(clock.now_us()),
+                ));
                 let mut context = Context {
                     pool: &pool,
                     clock,
@@ -174,13 +194,17 @@ impl Load {
                     tally: &mut tally,
                 };
                 driver.run(&mut context)?;
+                tally.end_us = clock.now_us();
                 tally.cpu_seconds = crate::procfs::thread_cpu_seconds();
                 Ok(tally)
             };
             let name = format!("send-{thread}");
             handles.push(std::thread::Builder::new().name(name).spawn(body)?);
         }
-        Ok(Running { progress, threads: handles })
+        Ok(Running {
+            progress,
+            threads: handles,
+        })
     }
 
     fn peer(&self, pool: &Pool, index: usize, token: u64, start_us: u64, end_us: u64) -> Peer {
@@ -196,27 +220,43 @@ impl Load {
                 let interval_us = unit_events as f64 * pool.event_bytes_mean() / rate * 1e6;
                 // Senders take turns, as independent programs would.
                 let phase = interval_us * number as f64 / connections as f64;
-                Pace::Open { first_us: start_us + micros(Duration::from_secs_f64(phase / 1e6)), interval_us }
+                Pace::Open {
+                    first_us: start_us + micros(Duration::from_secs_f64(phase / 1e6)),
+                    interval_us,
+                }
             }
         };
         match &self.target {
             Target::Tcp { address, ack } => {
                 let chunk_bytes = (CHUNKS_BYTES / self.connections as usize)
                     .clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-                let burst_events = rate.map(|rate| burst_events(rate, pool.event_bytes_mean(), chunk_bytes));
-                let settings =
-                    TcpSettings { ack: *ack, reconnect: self.reconnect, burst_events, chunk_bytes };
+                let burst_events =
+                    rate.map(|rate| burst_events(rate, pool.event_bytes_mean(), chunk_bytes));
+                let settings = TcpSettings {
+                    ack: *ack,
+                    reconnect: self.reconnect,
+                    burst_events,
+                    chunk_bytes,
+                };
                 let schedule = Schedule::new(pace(burst_events.unwrap_or(1)), end_us);
                 let link = Link::new(*address, token);
                 Peer::Tcp(TcpPeer::new(sender, link, book, schedule, settings))
             }
-            Target::Http { address, host, path, body_events } => {
+            Target::Http {
+                address,
+                host,
+                path,
+                body_events,
+            } => {
                 let head = format!(
                     "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-ndjson\r\n\
                      User-Agent: loadgen\r\nContent-Length: "
                 );
-                let settings =
-                    HttpSettings { head, body_events: *body_events, reconnect: self.reconnect };
+                let settings = HttpSettings {
+                    head,
+                    body_events: *body_events,
+                    reconnect: self.reconnect,
+                };
                 let schedule = Schedule::new(pace(*body_events), end_us);
                 let link = Link::new(*address, token);
                 Peer::Http(HttpPeer::new(sender, link, book, schedule, settings))
@@ -233,10 +273,12 @@ impl Running {
 
     /// Waits for the senders and sums up.
     pub(crate) fn finish(self) -> io::Result<Tally> {
-        let mut sum = Tally::new(Arc::clone(&self.progress));
+        let mut sum = Tally::default();
         for thread in self.threads {
-            let tally = thread.join().map_err(|_| io::Error::other("a sender thread panicked"))??;
-            sum.add(tally);
+            let tally = thread
+                .join()
+                .map_err(|_| io::Error::other("a sender thread panicked"))??;
+            sum.add(&tally);
         }
         // Without acknowledgements arrival is known only at the end, and only from the books.
         sum.events_acked = sum.events_acked.max(self.progress.totals().1);
@@ -244,8 +286,8 @@ impl Running {
     }
 }
 
-impl Tally {
-    fn new(progress: Arc<Progress>) -> Self {
+impl Default for Tally {
+    fn default() -> Self {
         Self {
             events_sent: 0,
             events_acked: 0,
@@ -259,21 +301,18 @@ impl Tally {
             behind_us_max: 0,
             first_send_us: None,
             cpu_seconds: 0.0,
+            end_us: 0,
             failures: Vec::new(),
-            progress,
         }
     }
+}
 
+impl Tally {
     fn sent(&mut self, bytes: usize, events: u64, intended_us: u64, now_us: u64) {
         self.raw_bytes += bytes as u64;
         self.events_sent += events;
         self.behind_us_max = self.behind_us_max.max(now_us.saturating_sub(intended_us));
         self.first_send_us.get_or_insert(now_us);
-    }
-
-    fn reject(&mut self, sender: u32, sequence: u64) {
-        self.events_rejected += 1;
-        self.progress.reject(sender, sequence);
     }
 
     fn fail(&mut self, failure: String) {
@@ -283,7 +322,7 @@ impl Tally {
     }
 
     /// Adds the work of another thread or load.
-    pub(crate) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.events_sent += other.events_sent;
         self.events_acked += other.events_acked;
         self.events_resent += other.events_resent;
@@ -292,15 +331,18 @@ impl Tally {
         self.bodies_retried += other.bodies_retried;
         self.reconnects += other.reconnects;
         self.raw_bytes += other.raw_bytes;
-        self.ack_us.add(&other.ack_us).expect("all latency histograms have the same bounds");
+        self.ack_us
+            .add(&other.ack_us)
+            .expect("all latency histograms have the same bounds");
         self.behind_us_max = self.behind_us_max.max(other.behind_us_max);
         self.cpu_seconds += other.cpu_seconds;
+        self.end_us = self.end_us.max(other.end_us);
         self.first_send_us = match (self.first_send_us, other.first_send_us) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        for failure in other.failures {
-            self.fail(failure);
+        for failure in &other.failures {
+            self.fail(failure.clone());
         }
     }
 }
@@ -311,10 +353,15 @@ pub(crate) fn latency_histogram() -> Histogram<u64> {
 }
 
 /// Events of one burst: two milliseconds' worth, so that the timer costs little, within a chunk.
-#[expect(clippy::cast_possible_truncation, reason = "clamped to a chunk's number of events")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to a chunk's number of events"
+)]
 #[expect(clippy::cast_sign_loss, reason = "rates and sizes are positive")]
 fn burst_events(rate: f64, event_bytes: f64, chunk_bytes: usize) -> u64 {
-    (rate * 0.002).clamp(event_bytes, chunk_bytes as f64).div_euclid(event_bytes) as u64
+    (rate * 0.002)
+        .clamp(event_bytes, chunk_bytes as f64)
+        .div_euclid(event_bytes) as u64
 }
 
 const START_DELAY_US: u64 = 20_000;

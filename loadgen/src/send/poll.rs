@@ -34,7 +34,12 @@ impl Poller {
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
-        Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token), flags)?)
+        Ok(epoll::add(
+            &self.epoll,
+            socket,
+            epoll::EventData::new_u64(token),
+            flags,
+        )?)
     }
 
     /// Waits up to `wait_us` microseconds and calls `found` for each socket with news.
@@ -52,7 +57,10 @@ impl Poller {
                 Err(error) => return Err(error.into()),
             }
         }
-        let timeout = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         let mut buffer = [const { MaybeUninit::uninit() }; EVENTS_MAX];
         let (events, _) = match epoll::wait(&self.epoll, &mut buffer[..], Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => return Ok(()),

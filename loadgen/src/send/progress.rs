@@ -56,7 +56,11 @@ impl Progress {
     /// For `count` senders numbered from `base`.
     pub(crate) fn new(base: u32, count: usize) -> Self {
         let senders = (0..count).map(|_| SenderProgress::default()).collect();
-        Self { base, senders, rejected: Mutex::default() }
+        Self {
+            base,
+            senders,
+            rejected: Mutex::default(),
+        }
     }
 
     /// Sets the counters of the `index`-th sender.
@@ -91,10 +95,15 @@ impl Progress {
                 rejected: Vec::new(),
             })
             .collect();
-        for &(sender, sequence) in
-            self.rejected.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        for &(sender, sequence) in self
+            .rejected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
         {
-            states[(sender - self.base) as usize].rejected.push(sequence);
+            states[(sender - self.base) as usize]
+                .rejected
+                .push(sequence);
         }
         states
     }
@@ -103,8 +112,15 @@ impl Progress {
 impl State {
     /// The state of several loads of one run.
     pub(crate) fn of(run: RunId, loads: &[Arc<Progress>], done: bool) -> Self {
-        let senders = loads.iter().flat_map(|progress| progress.senders()).collect();
-        Self { run: run.to_string(), senders, done }
+        let senders = loads
+            .iter()
+            .flat_map(|progress| progress.senders())
+            .collect();
+        Self {
+            run: run.to_string(),
+            senders,
+            done,
+        }
     }
 
     /// Replaces `path` in one step.
@@ -134,24 +150,33 @@ impl StateFile {
     pub(crate) fn keep(path: &Path, run: RunId, loads: Vec<Arc<Progress>>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (target, books, stopped) = (path.to_owned(), loads.clone(), Arc::clone(&stop));
-        let write = move |done: bool, books: &[Arc<Progress>]| {
-            State::of(run, books, done).write(&target)
-        };
+        let write =
+            move |done: bool, books: &[Arc<Progress>]| State::of(run, books, done).write(&target);
         write(false, &books)?;
-        let writer = std::thread::Builder::new().name("state".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(WRITE_EVERY);
-                write(false, &books)?;
-            }
-            Ok(())
-        })?;
-        Ok(Self { path: path.to_owned(), run, loads, stop, writer })
+        let writer = std::thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    std::thread::sleep(WRITE_EVERY);
+                    write(false, &books)?;
+                }
+                Ok(())
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            run,
+            loads,
+            stop,
+            writer,
+        })
     }
 
     /// Writes the final state.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        self.writer.join().map_err(|_| io::Error::other("the state thread panicked"))??;
+        self.writer
+            .join()
+            .map_err(|_| io::Error::other("the state thread panicked"))??;
         State::of(self.run, &self.loads, true).write(&self.path)
     }
 }

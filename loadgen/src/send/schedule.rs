@@ -34,16 +34,21 @@ pub(super) enum Due {
 impl Schedule {
     /// Ends at `end_us`; `u64::MAX` for no end.
     pub(super) fn new(pace: Pace, end_us: u64) -> Self {
-        Self { pace, end_us, units: 0 }
+        Self {
+            pace,
+            end_us,
+            units: 0,
+        }
     }
 
     /// What is to be done at `now_us`; `Now` must be followed by [`Schedule::advance`].
     pub(super) fn due(&self, now_us: u64) -> Due {
         let intended = match self.pace {
             Pace::Flat => now_us,
-            Pace::Open { first_us, interval_us } => {
-                first_us + whole_micros(self.units as f64 * interval_us)
-            }
+            Pace::Open {
+                first_us,
+                interval_us,
+            } => first_us + whole_micros(self.units as f64 * interval_us),
         };
         if now_us >= self.end_us || intended >= self.end_us {
             Due::Ended
@@ -65,8 +70,14 @@ impl Schedule {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a run is far shorter than 2^53 microseconds")]
-#[expect(clippy::cast_sign_loss, reason = "counts and intervals are not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a run is far shorter than 2^53 microseconds"
+)]
+#[expect(
+    clippy::cast_sign_loss,
+    reason = "counts and intervals are not negative"
+)]
 fn whole_micros(micros: f64) -> u64 {
     micros as u64
 }
@@ -77,7 +88,10 @@ mod tests {
 
     #[test]
     fn late_sender_keeps_the_intended_times() {
-        let pace = Pace::Open { first_us: 1_000, interval_us: 250.0 };
+        let pace = Pace::Open {
+            first_us: 1_000,
+            interval_us: 250.0,
+        };
         let mut schedule = Schedule::new(pace, 10_000);
         assert_eq!(schedule.due(999), Due::At(1_000));
         let mut intended = Vec::new();
@@ -93,7 +107,10 @@ mod tests {
     #[test]
     fn flat_out_is_always_due_until_the_end() {
         let mut schedule = Schedule::new(Pace::Flat, 10);
-        assert_eq!((schedule.due(9), schedule.due(10)), (Due::Now(9), Due::Ended));
+        assert_eq!(
+            (schedule.due(9), schedule.due(10)),
+            (Due::Now(9), Due::Ended)
+        );
         schedule.stop();
         assert_eq!(schedule.due(0), Due::Ended);
     }

@@ -89,10 +89,16 @@ impl TcpPeer {
             }
             self.link.clear();
             let now_us = context.clock.now_us();
-            if let Some(entry) = self.book.unacked(self.composed).filter(|_| self.settings.ack) {
+            if let Some(entry) = self
+                .book
+                .unacked(self.composed)
+                .filter(|_| self.settings.ack)
+            {
                 // Sent before, on a connection that broke: the same bytes, the same intended time.
                 let (span, sent_us) = (entry.span, entry.intended_us);
-                context.pool.compose(&mut self.link.outbox, self.sender, span, sent_us);
+                context
+                    .pool
+                    .compose(&mut self.link.outbox, self.sender, span, sent_us);
                 context.tally.events_resent += span.count;
                 self.composed += 1;
                 continue;
@@ -107,17 +113,30 @@ impl TcpPeer {
     }
 
     fn due(&self, now_us: u64) -> Due {
-        if self.book.left() == 0 { Due::Ended } else { self.schedule.due(now_us) }
+        if self.book.left() == 0 {
+            Due::Ended
+        } else {
+            self.schedule.due(now_us)
+        }
     }
 
     fn compose(&mut self, context: &mut Context<'_>, intended_us: u64) {
         let (pool, chunk) = (context.pool, self.settings.chunk_bytes);
         let fitting = || pool.events_within(self.sender, self.book.next(), chunk);
-        let count = self.settings.burst_events.unwrap_or_else(fitting).min(self.book.left());
+        let count = self
+            .settings
+            .burst_events
+            .unwrap_or_else(fitting)
+            .min(self.book.left());
         self.schedule.advance();
         let entry = self.book.open(count, intended_us);
         pool.compose(&mut self.link.outbox, self.sender, entry.span, intended_us);
-        context.tally.sent(self.link.outbox.len(), count, intended_us, context.clock.now_us());
+        context.tally.sent(
+            self.link.outbox.len(),
+            count,
+            intended_us,
+            context.clock.now_us(),
+        );
         if self.settings.ack {
             self.composed += 1;
         } else {
@@ -145,12 +164,16 @@ impl TcpPeer {
     }
 
     fn read_acks(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(end) = memchr::memrchr(b'\n', &self.link.inbox) else { return Ok(()) };
+        let Some(end) = memchr::memrchr(b'\n', &self.link.inbox) else {
+            return Ok(());
+        };
         let now_us = context.clock.now_us();
         for line in self.link.inbox[..end].split(|&byte| byte == b'\n') {
             let Ok(ack) = serde_json::from_slice::<Ack>(line) else {
                 let text = String::from_utf8_lossy(line);
-                return Err(io::Error::other(format!("unexpected line from the relay: {text}")));
+                return Err(io::Error::other(format!(
+                    "unexpected line from the relay: {text}"
+                )));
             };
             let acked = self.base + ack.ack;
             if acked > self.book.next() {
@@ -159,12 +182,14 @@ impl TcpPeer {
                 return Err(io::Error::other(message));
             }
             let before = self.book.acked();
-            let closed = self.book.acknowledge(acked, now_us, &mut context.tally.ack_us);
+            let closed = self
+                .book
+                .acknowledge(acked, now_us, &mut context.tally.ack_us);
             self.composed = self.composed.saturating_sub(closed);
             context.tally.events_acked += self.book.acked() - before;
             for rejected in ack.rejected {
                 let sequence = self.base + rejected.line.saturating_sub(1);
-                context.tally.reject(self.sender, sequence);
+                context.reject(self.sender, sequence);
             }
         }
         self.link.inbox.drain(..=end);

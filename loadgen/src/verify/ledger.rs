@@ -79,8 +79,10 @@ impl Ledger {
     pub(crate) fn apply(&mut self, arrival: Arrival, known_key: bool) {
         let Arrival { run, sender, span } = arrival;
         let ledger = self.senders.entry((run, sender)).or_default();
-        let pool =
-            self.pools.entry(run).or_insert_with(|| Arc::new(Pool::generate(run)));
+        let pool = self
+            .pools
+            .entry(run)
+            .or_insert_with(|| Arc::new(Pool::generate(run)));
         let findings = &mut self.findings;
         if span.first == ledger.end {
             // What nearly always happens: the next events of this sender.
@@ -93,7 +95,13 @@ impl Ledger {
             let late = sequence < ledger.end;
             if ledger.insert(sequence) {
                 findings.events += 1;
-                findings.raw_bytes += pool.span_bytes(sender, Span { first: sequence, count: 1 });
+                findings.raw_bytes += pool.span_bytes(
+                    sender,
+                    Span {
+                        first: sequence,
+                        count: 1,
+                    },
+                );
                 findings.out_of_order += u64::from(late);
             } else {
                 findings.duplicates += 1;
@@ -120,7 +128,10 @@ impl Ledger {
         for book in books {
             let ledger = self.senders.get(&(run, book.sender)).unwrap_or(&nothing);
             let rejected: HashSet<u64> = book.rejected.iter().copied().collect();
-            for sequence in ledger.missing_below(book.acked).filter(|at| !rejected.contains(at)) {
+            for sequence in ledger
+                .missing_below(book.acked)
+                .filter(|at| !rejected.contains(at))
+            {
                 losses.lost += 1;
                 if losses.examples.len() < EXAMPLES_MAX {
                     losses.examples.push((book.sender, sequence));
@@ -154,7 +165,11 @@ impl SenderLedger {
         while sequence < span.end() {
             let at = self.grow_to(sequence);
             let bits = (span.end() - sequence).min(64 - sequence % 64);
-            let ones = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+            let ones = if bits == 64 {
+                u64::MAX
+            } else {
+                (1 << bits) - 1
+            };
             self.words[at] |= ones << (sequence % 64);
             sequence += bits;
             self.raise_floor();
@@ -190,11 +205,19 @@ impl SenderLedger {
         if counted_to <= self.floor {
             return counted_to;
         }
-        let above: u64 = (self.floor..).step_by(64).zip(&self.words).map(|(base, word)| {
-            let keep = counted_to.saturating_sub(base).min(64);
-            let mask = if keep == 64 { u64::MAX } else { (1 << keep) - 1 };
-            u64::from((word & mask).count_ones())
-        }).sum();
+        let above: u64 = (self.floor..)
+            .step_by(64)
+            .zip(&self.words)
+            .map(|(base, word)| {
+                let keep = counted_to.saturating_sub(base).min(64);
+                let mask = if keep == 64 {
+                    u64::MAX
+                } else {
+                    (1 << keep) - 1
+                };
+                u64::from((word & mask).count_ones())
+            })
+            .sum();
         self.floor + above
     }
 
@@ -218,13 +241,25 @@ mod tests {
     fn ledger(spans: &[(u64, u64)]) -> Ledger {
         let mut ledger = Ledger::default();
         for &(first, count) in spans {
-            ledger.apply(Arrival { run: run(), sender: 5, span: Span { first, count } }, false);
+            ledger.apply(
+                Arrival {
+                    run: run(),
+                    sender: 5,
+                    span: Span { first, count },
+                },
+                false,
+            );
         }
         ledger
     }
 
     fn book(sent: u64, acked: u64) -> Vec<SenderState> {
-        vec![SenderState { sender: 5, sent, acked, rejected: Vec::new() }]
+        vec![SenderState {
+            sender: 5,
+            sent,
+            acked,
+            rejected: Vec::new(),
+        }]
     }
 
     #[test]
@@ -233,10 +268,25 @@ mod tests {
         let findings = ledger.findings();
         let pool = Pool::generate(run());
         assert_eq!(findings.events, 1_000);
-        assert_eq!(findings.raw_bytes, pool.span_bytes(5, Span { first: 0, count: 1_000 }));
-        assert_eq!((findings.duplicates, findings.out_of_order, ledger.gaps()), (0, 0, 0));
+        assert_eq!(
+            findings.raw_bytes,
+            pool.span_bytes(
+                5,
+                Span {
+                    first: 0,
+                    count: 1_000
+                }
+            )
+        );
+        assert_eq!(
+            (findings.duplicates, findings.out_of_order, ledger.gaps()),
+            (0, 0, 0)
+        );
         assert_eq!(ledger.losses(run(), &book(1_000, 1_000)), Losses::default());
-        assert!(ledger.senders[&(run(), 5)].words.len() <= 1, "the floor follows");
+        assert!(
+            ledger.senders[&(run(), 5)].words.len() <= 1,
+            "the floor follows"
+        );
     }
 
     #[test]
@@ -244,7 +294,11 @@ mod tests {
         for missing in [0, 1, 63, 64, 127, 500, 998, 999] {
             let ledger = ledger(&[(0, missing), (missing + 1, 999 - missing)]);
             let losses = ledger.losses(run(), &book(1_000, 1_000));
-            assert_eq!((losses.lost, &losses.examples[..]), (1, &[(5, missing)][..]), "{missing}");
+            assert_eq!(
+                (losses.lost, &losses.examples[..]),
+                (1, &[(5, missing)][..]),
+                "{missing}"
+            );
             assert_eq!(ledger.losses(run(), &book(1_000, missing)).lost, 0);
             assert_eq!(ledger.gaps(), u64::from(missing != 999));
         }
@@ -261,21 +315,39 @@ mod tests {
     #[test]
     fn duplicates_are_counted_once_per_event_and_with_their_identity() {
         let mut ledger = Ledger::default();
-        let arrival = Arrival { run: run(), sender: 5, span: Span { first: 0, count: 100 } };
-        for (key, known) in [(Some("a"), false), (Some("a"), true), (Some("b"), false), (None, false)] {
+        let arrival = Arrival {
+            run: run(),
+            sender: 5,
+            span: Span {
+                first: 0,
+                count: 100,
+            },
+        };
+        for (key, known) in [
+            (Some("a"), false),
+            (Some("a"), true),
+            (Some("b"), false),
+            (None, false),
+        ] {
             let seen = ledger.open_body(key);
             assert_eq!(seen, known);
             ledger.apply(arrival, seen);
         }
         let findings = ledger.findings();
         assert_eq!((findings.events, findings.duplicates), (100, 300));
-        assert_eq!((findings.duplicates_with_known_key, findings.out_of_order), (100, 0));
+        assert_eq!(
+            (findings.duplicates_with_known_key, findings.out_of_order),
+            (100, 0)
+        );
     }
 
     #[test]
     fn first_receipt_behind_a_later_event_is_out_of_order() {
         let findings = ledger(&[(0, 10), (20, 10), (10, 10), (0, 30), (30, 5)]).findings();
-        assert_eq!((findings.events, findings.out_of_order, findings.duplicates), (35, 10, 30));
+        assert_eq!(
+            (findings.events, findings.out_of_order, findings.duplicates),
+            (35, 10, 30)
+        );
     }
 
     #[test]
@@ -288,9 +360,26 @@ mod tests {
     fn senders_and_runs_are_apart() {
         let mut ledger = ledger(&[(0, 10)]);
         let other = RunId::new(Kind::Waf, 2);
-        ledger.apply(Arrival { run: other, sender: 5, span: Span { first: 0, count: 5 } }, false);
-        ledger.apply(Arrival { run: run(), sender: 6, span: Span { first: 0, count: 5 } }, false);
-        assert_eq!((ledger.findings().events, ledger.findings().duplicates), (20, 0));
+        ledger.apply(
+            Arrival {
+                run: other,
+                sender: 5,
+                span: Span { first: 0, count: 5 },
+            },
+            false,
+        );
+        ledger.apply(
+            Arrival {
+                run: run(),
+                sender: 6,
+                span: Span { first: 0, count: 5 },
+            },
+            false,
+        );
+        assert_eq!(
+            (ledger.findings().events, ledger.findings().duplicates),
+            (20, 0)
+        );
         assert_eq!(ledger.losses(other, &book(10, 10)).lost, 5);
     }
 }

@@ -41,12 +41,17 @@ impl Verified {
     pub(crate) fn add(&mut self, decoder: &Decoder) {
         self.counts.add(decoder.counts);
         let same_bounds = "all latency histograms have the same bounds";
-        self.delivery_us.add(&decoder.delivery_us).expect(same_bounds);
+        self.delivery_us
+            .add(&decoder.delivery_us)
+            .expect(same_bounds);
     }
 }
 
 /// Decodes and judges all bodies of a store; `done` is called with the bodies judged so far.
-pub(crate) fn verify_store(index: &StoreIndex, mut done: impl FnMut(usize)) -> io::Result<Verified> {
+pub(crate) fn verify_store(
+    index: &StoreIndex,
+    mut done: impl FnMut(usize),
+) -> io::Result<Verified> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut decoders: Vec<Decoder> = (0..workers).map(|_| Decoder::new()).collect();
     let mut verified = Verified::nothing();
@@ -59,16 +64,22 @@ pub(crate) fn verify_store(index: &StoreIndex, mut done: impl FnMut(usize)) -> i
                 let (mut bodies, mut body) = (index.bodies(), Vec::new());
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(record) = wave.get(at) else { return Ok(()) };
+                    let Some(record) = wave.get(at) else {
+                        return Ok(());
+                    };
                     bodies.read(record, &mut body)?;
                     let arrivals = decoder.decode(&body, record.encoding, record.received_us);
                     results.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(arrivals);
                 }
             };
-            let threads: Vec<_> =
-                decoders.iter_mut().map(|decoder| scope.spawn(move || work(decoder))).collect();
+            let threads: Vec<_> = decoders
+                .iter_mut()
+                .map(|decoder| scope.spawn(move || work(decoder)))
+                .collect();
             threads.into_iter().try_for_each(|thread| {
-                thread.join().map_err(|_| io::Error::other("a decoding thread panicked"))?
+                thread
+                    .join()
+                    .map_err(|_| io::Error::other("a decoding thread panicked"))?
             })
         })?;
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +103,8 @@ pub(crate) fn verify_files(paths: &[PathBuf], mut done: impl FnMut(usize)) -> io
     let mut verified = Verified::nothing();
     let mut decoder = Decoder::new();
     for (judged, path) in (1..).zip(paths) {
-        let in_file = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let in_file =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let mut file = BufReader::with_capacity(READ_BYTES, File::open(path).map_err(in_file)?);
         decoder.counts.bodies += 1;
         decoder.counts.body_bytes += file.get_ref().metadata()?.len();
