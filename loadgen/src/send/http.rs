@@ -6,7 +6,7 @@
 use std::io;
 
 use super::book::{Book, Entry};
-use super::link::{Filled, Flushed, Link};
+use super::link::{Filled, Link};
 use super::poll::Poller;
 use super::schedule::{Due, Schedule};
 use super::{Context, Rejected, Step};
@@ -23,6 +23,8 @@ pub(super) struct HttpPeer {
     /// The body is to be sent again at this time.
     retry_us: Option<u64>,
     refusals: u32,
+    /// The connection broke with a body in flight.
+    resend: bool,
 }
 
 /// What all HTTP senders of a load have in common.
@@ -53,6 +55,7 @@ impl HttpPeer {
             in_flight: None,
             retry_us: None,
             refusals: 0,
+            resend: false,
         }
     }
 
@@ -68,20 +71,7 @@ impl HttpPeer {
 
     /// Does all that can be done now. An error is a broken connection.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        let ended = self.link.fill()? == Filled::Ended;
-        if let Some((response, used)) = self.parse_answer(ended)? {
-            self.link.inbox.drain(..used);
-            self.answered(&response, context)?;
-            if !response.keep_alive {
-                self.link.disconnect();
-            }
-        } else if ended {
-            let idle = self.in_flight.is_none() || self.retry_us.is_some();
-            if !idle {
-                return Err(io::Error::other("the connection ended before the answer"));
-            }
-            self.link.disconnect();
-        }
+        self.take_answer(context)?;
         let now_us = context.clock.now_us();
         if let Some(retry_us) = self.retry_us {
             if now_us < retry_us {
@@ -102,9 +92,42 @@ impl HttpPeer {
         if !self.link.is_connected() {
             return Ok(Step::Reconnect);
         }
-        match self.link.flush()? {
-            Flushed::All | Flushed::Blocked => Ok(Step::Wait(u64::MAX)),
+        if std::mem::take(&mut self.resend) {
+            context.tally.events_resent += self.in_flight.map_or(0, |entry| entry.span.count);
         }
+        if let Err(error) = self.link.flush() {
+            // A relay that refuses a body may close before it has read it all.
+            self.link.ready(true, false);
+            return if self.take_answer(context)? {
+                Ok(Step::Again)
+            } else {
+                Err(error)
+            };
+        }
+        Ok(Step::Wait(u64::MAX))
+    }
+
+    /// Reads and acts on the answer; false if it has not come yet. A connection that ended without
+    /// the answer due is an error, one that ended between two bodies is not.
+    fn take_answer(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let filled = self.link.fill();
+        let ended = !matches!(filled, Ok(Filled::Waiting));
+        if let Some((response, used)) = self.parse_answer(ended)? {
+            self.link.inbox.drain(..used);
+            self.answered(&response, context)?;
+            if !response.keep_alive {
+                self.link.disconnect();
+            }
+            return Ok(true);
+        }
+        if ended {
+            if self.in_flight.is_some() && self.retry_us.is_none() {
+                filled?;
+                return Err(io::Error::other("the connection ended before the answer"));
+            }
+            self.link.disconnect();
+        }
+        Ok(false)
     }
 
     fn due(&self, now_us: u64) -> Due {
@@ -206,6 +229,7 @@ impl HttpPeer {
     /// The connection broke: whether to try again.
     pub(super) fn broken(&mut self) -> bool {
         self.link.disconnect();
+        self.resend = self.in_flight.is_some() && self.retry_us.is_none();
         self.settings.reconnect
     }
 }

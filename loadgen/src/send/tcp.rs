@@ -78,6 +78,17 @@ impl TcpPeer {
 
     /// Does all that can be done now. An error is a broken connection.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+        let result = self.take_turn(context);
+        if result.is_err() {
+            // What the peer acknowledged before it broke off still counts.
+            self.link.ready(true, false);
+            self.link.fill().ok();
+            self.read_acks(context)?;
+        }
+        result
+    }
+
+    fn take_turn(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let filled = self.link.fill()?;
         self.read_acks(context)?;
         if filled == Filled::Ended {
