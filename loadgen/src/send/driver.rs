@@ -91,8 +91,8 @@ impl Peer {
 }
 
 impl Driver {
-    /// Takes the senders with their numbers in the load.
-    pub(super) fn new(peers: Vec<(usize, Peer)>) -> io::Result<Self> {
+    /// Takes connected senders with their numbers in the load; their tokens count from 0.
+    pub(super) fn new(poller: Poller, peers: Vec<(usize, Peer)>) -> Self {
         let open = peers.len();
         let slot = |(index, peer)| Slot {
             peer,
@@ -101,21 +101,13 @@ impl Driver {
             timer_us: 0,
             done: false,
         };
-        Ok(Self {
-            poller: Poller::new()?,
+        Self {
+            poller,
             peers: peers.into_iter().map(slot).collect(),
             runnable: (0..open).collect(),
             timers: BinaryHeap::new(),
             open,
-        })
-    }
-
-    /// Connects everybody before the clock of the load starts.
-    pub(super) fn connect(&mut self) -> io::Result<()> {
-        for slot in &mut self.peers {
-            slot.peer.connect(&self.poller)?;
         }
-        Ok(())
     }
 
     /// Runs until every sender is done, has failed, or the grace after the end is over.

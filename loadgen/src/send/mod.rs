@@ -28,6 +28,7 @@ use self::book::Book;
 use self::driver::{Driver, Peer};
 use self::http::{HttpPeer, HttpSettings};
 use self::link::Link;
+use self::poll::Poller;
 pub(crate) use self::progress::{Progress, SenderState, State, StateFile};
 use self::schedule::{Pace, Schedule};
 use self::tcp::{TcpPeer, TcpSettings};
@@ -155,28 +156,20 @@ impl Load {
         let connections = self.connections as usize;
         let threads = self.threads.clamp(1, connections);
         let progress = Arc::new(Progress::new(self.sender_base, connections));
-        // Time for the others to connect; the timetable starts for all at the same moment.
-        let mut drivers = Vec::new();
+        let mut crews = Vec::with_capacity(threads);
         for thread in 0..threads {
-            let mut peers = Vec::new();
-            for index in (thread..connections).step_by(threads) {
-                peers.push((index, peers.len() as u64));
-            }
-            drivers.push(peers);
+            crews.push(self.connect((thread..connections).step_by(threads))?);
         }
-        let start_us =
-            clock.now_us() + START_DELAY_US + START_DELAY_PER_CONNECTION_US * connections as u64;
+        // Everybody is connected before the timetable starts, for all at the same moment.
+        let start_us = clock.now_us() + START_DELAY_US;
         let end_us = self
             .duration
             .map_or(u64::MAX, |time| start_us + micros(time));
         let mut handles = Vec::new();
-        for (thread, members) in drivers.into_iter().enumerate() {
-            let peers = members
-                .into_iter()
-                .map(|(index, token)| (index, self.peer(pool, index, token, start_us, end_us)))
-                .collect();
-            let mut driver = Driver::new(peers)?;
-            driver.connect()?;
+        for (thread, (poller, links)) in crews.into_iter().enumerate() {
+            let times = (start_us, end_us);
+            let peer = |(index, link)| (index, self.peer(pool, index, link, times));
+            let mut driver = Driver::new(poller, links.into_iter().map(peer).collect());
             let (pool, stop) = (Arc::clone(pool), Arc::clone(stop));
             let (progress, grace_us) = (Arc::clone(&progress), micros(self.grace));
             let body = move || -> io::Result<Tally> {
@@ -207,7 +200,32 @@ impl Load {
         })
     }
 
-    fn peer(&self, pool: &Pool, index: usize, token: u64, start_us: u64, end_us: u64) -> Peer {
+    /// Opens the connections of one thread's senders, given by their numbers in the load.
+    fn connect(
+        &self,
+        indexes: impl Iterator<Item = usize>,
+    ) -> io::Result<(Poller, Vec<(usize, Link)>)> {
+        let address = match &self.target {
+            Target::Tcp { address, .. } | Target::Http { address, .. } => *address,
+        };
+        let (poller, mut links) = (Poller::new()?, Vec::new());
+        for (token, index) in (0..).zip(indexes) {
+            let mut link = Link::new(address, token);
+            let mut tries = 1;
+            while let Err(error) = link.connect(&poller) {
+                // A full listen queue drops the first packet; that is no refusal.
+                if error.kind() != io::ErrorKind::TimedOut || tries == CONNECT_TRIES {
+                    let message = format!("connect to {address}: {error}");
+                    return Err(io::Error::new(error.kind(), message));
+                }
+                tries += 1;
+            }
+            links.push((index, link));
+        }
+        Ok((poller, links))
+    }
+
+    fn peer(&self, pool: &Pool, index: usize, link: Link, (start_us, end_us): (u64, u64)) -> Peer {
         let connections = u64::from(self.connections);
         let number = index as u64;
         let sender = self.sender_base + u32::try_from(index).expect("senders are counted in u32");
@@ -227,7 +245,7 @@ impl Load {
             }
         };
         match &self.target {
-            Target::Tcp { address, ack } => {
+            Target::Tcp { ack, .. } => {
                 let chunk_bytes = (CHUNKS_BYTES / self.connections as usize)
                     .clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
                 let burst_events =
@@ -239,14 +257,13 @@ impl Load {
                     chunk_bytes,
                 };
                 let schedule = Schedule::new(pace(burst_events.unwrap_or(1)), end_us);
-                let link = Link::new(*address, token);
                 Peer::Tcp(TcpPeer::new(sender, link, book, schedule, settings))
             }
             Target::Http {
-                address,
                 host,
                 path,
                 body_events,
+                ..
             } => {
                 let head = format!(
                     "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-ndjson\r\n\
@@ -258,7 +275,6 @@ impl Load {
                     reconnect: self.reconnect,
                 };
                 let schedule = Schedule::new(pace(*body_events), end_us);
-                let link = Link::new(*address, token);
                 Peer::Http(HttpPeer::new(sender, link, book, schedule, settings))
             }
         }
@@ -365,9 +381,9 @@ fn burst_events(rate: f64, event_bytes: f64, chunk_bytes: usize) -> u64 {
 }
 
 const START_DELAY_US: u64 = 20_000;
-const START_DELAY_PER_CONNECTION_US: u64 = 100;
+const CONNECT_TRIES: u32 = 10;
 /// Composed bytes of all senders together stay in the second-level cache.
 const CHUNKS_BYTES: usize = 1 << 20;
 const CHUNK_BYTES_MIN: usize = 32 << 10;
-const CHUNK_BYTES_MAX: usize = 256 << 10;
+const CHUNK_BYTES_MAX: usize = 64 << 10;
 const FAILURES_MAX: usize = 20;
