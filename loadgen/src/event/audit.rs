@@ -23,8 +23,21 @@ pub(super) struct Account {
     /// Most events touch a resource that others touch too.
     resources: Vec<String>,
     addresses: Vec<String>,
+    session: Session,
     /// Hundredths of a second since midnight; advances from event to event.
     now_cs: u64,
+}
+
+/// Who does what where for a few events in a row, as scripts and consoles do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Session {
+    user: usize,
+    initiator: usize,
+    address: usize,
+    agent: usize,
+    service: usize,
+    region: usize,
+    instance: usize,
 }
 
 impl Account {
@@ -41,19 +54,37 @@ impl Account {
             instances,
             resources,
             addresses,
+            session: Session::default(),
             now_cs: 4_000_000,
+        }
+    }
+
+    /// The time goes on and sometimes somebody else begins.
+    fn advance(&mut self, random: &mut Random) {
+        self.now_cs += random.below(8);
+        if random.chance(SESSION_END_PERCENT) {
+            self.session = Session {
+                user: random.skewed(self.users.len()),
+                initiator: random.skewed(INITIATORS.len()),
+                address: random.skewed(self.addresses.len()),
+                agent: random.skewed(AGENTS.len()),
+                service: random.skewed(SERVICES.len()),
+                region: random.skewed(REGIONS.len()),
+                instance: random.skewed(self.instances.len()),
+            };
         }
     }
 }
 
 /// Appends one event, without its closing brace and without a line end.
 pub(super) fn write_event(out: &mut String, random: &mut Random, account: &mut Account) {
-    account.now_cs += random.below(8);
-    let (service, display) = SERVICES[random.skewed(SERVICES.len())];
+    account.advance(random);
+    let session = account.session;
+    let (service, display) = SERVICES[session.service];
     let object = OBJECTS[random.skewed(OBJECTS.len())];
     let verb = VERBS[random.skewed(VERBS.len())];
-    let region = REGIONS[random.skewed(REGIONS.len())];
-    let instance = &account.instances[random.skewed(account.instances.len())];
+    let region = REGIONS[session.region];
+    let instance = &account.instances[session.instance];
     let resource = if random.chance(20) {
         random.guid()
     } else {
@@ -74,7 +105,7 @@ pub(super) fn write_event(out: &mut String, random: &mut Random, account: &mut A
     let name = format!(
         "{object}-{}-{:02}",
         PLACES[random.skewed(PLACES.len())],
-        random.below(40)
+        random.skewed(40)
     );
     let suffix = if failed { " -failure" } else { "" };
     let data_event = random.chance(30);
@@ -96,7 +127,7 @@ pub(super) fn write_event(out: &mut String, random: &mut Random, account: &mut A
         "\"saveServiceCopy\":true,\"logSourceCRN\":\"{crn}::\","
     );
     put!(out, "\"correlationId\":\"{}\",", random.guid());
-    write_initiator(out, random, account);
+    write_initiator(out, account);
     put!(
         out,
         "\"target\":{{\"id\":\"{crn}:{object}:{resource}\",\"name\":\"{name}\","
@@ -151,25 +182,22 @@ fn write_payloads(out: &mut String, random: &mut Random, name: &str) {
         "\"responseData\":{{\"status\":\"{}\",",
         random.pick(&STATES)
     );
-    put!(out, "\"durationMs\":{}}}", 3 + random.skewed(4_000));
+    put!(out, "\"durationMs\":{}}}", 3 + random.skewed(400));
 }
 
-fn write_initiator(out: &mut String, random: &mut Random, account: &Account) {
-    let (id, name) = &account.users[random.skewed(account.users.len())];
-    let (uri, credential) = INITIATORS[random.skewed(INITIATORS.len())];
+fn write_initiator(out: &mut String, account: &Account) {
+    let session = account.session;
+    let (id, name) = &account.users[session.user];
+    let (uri, credential) = INITIATORS[session.initiator];
     put!(out, "\"initiator\":{{\"id\":\"{id}\",\"name\":\"{name}\",");
     put!(out, "\"typeURI\":\"service/security/{uri}\",");
     put!(out, "\"credential\":{{\"type\":\"{credential}\"}},");
-    let address = &account.addresses[random.skewed(account.addresses.len())];
+    let address = &account.addresses[session.address];
     put!(
         out,
         "\"host\":{{\"address\":\"{address}\",\"addressType\":\"IPv4\","
     );
-    put!(
-        out,
-        "\"agent\":\"{}\"}}}},",
-        AGENTS[random.skewed(AGENTS.len())]
-    );
+    put!(out, "\"agent\":\"{}\"}}}},", AGENTS[session.agent]);
 }
 
 fn user(random: &mut Random) -> (String, String) {
@@ -208,6 +236,8 @@ fn severity(code: u16, verb: &str) -> &'static str {
     }
 }
 
+/// A session has two or three events on average.
+const SESSION_END_PERCENT: u64 = 40;
 const SERVICES: [(&str, &str); 18] = [
     ("iam-identity", "IAM Identity Service"),
     ("iam-am", "IAM Access Management"),
