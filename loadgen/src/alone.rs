@@ -110,7 +110,7 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> io::Result<Report> {
     Ok(report)
 }
 
-/// Judges what an endpoint has received, as far as its mode allows, and deletes a temporary store.
+/// Judges what an endpoint has received, as far as its mode allows; a temporary store goes with it.
 pub(crate) fn judge(
     received: Received,
     state: Option<&State>,
@@ -124,7 +124,6 @@ pub(crate) fn judge(
     } else if let Some(store) = &received.store {
         let verified = verify_index(&store.index()?, visible)?;
         report.verified(&verified, state);
-        store.remove()?;
     }
     Ok((report, received.tallies))
 }

@@ -53,6 +53,18 @@ struct Scene {
     http: Option<SocketAddr>,
 }
 
+/// What is known when the relay has ended.
+struct Outcome {
+    tcp: Option<Tally>,
+    http: Option<Tally>,
+    total: Tally,
+    state: State,
+    cpu_seconds: f64,
+    rss_peak_bytes: u64,
+    idle_open: usize,
+    failure: Option<String>,
+}
+
 /// The senders of one run.
 struct Senders {
     tcp: Option<Running>,
@@ -84,12 +96,40 @@ impl Scene {
         })
     }
 
+    /// The whole run; leaves nothing behind, also when it fails.
     fn play(&self, arguments: &RunArguments, stop: &Arc<AtomicBool>) -> io::Result<Report> {
         let disk = arguments
             .print_disk
             .then(|| measure_fdatasync(&self.folder))
             .transpose()?;
         let receiver = self.start_receiver(arguments)?;
+        let outcome = self.conduct(arguments, &receiver, stop);
+        let received = receiver.finish()?;
+        self.clean(arguments)?;
+        let outcome = outcome?;
+        let (mut report, tallies) = judge(received, Some(&outcome.state), !arguments.json)?;
+        let raw_bytes = report.raw_bytes;
+        report.sent(&outcome.total);
+        report.raw_bytes = raw_bytes;
+        let first_us = outcome.total.first_send_us.unwrap_or(tallies.last_us);
+        report.took(tallies.last_us.saturating_sub(first_us));
+        report.relay(outcome.cpu_seconds, outcome.rss_peak_bytes);
+        report.tcp_ack_ms = outcome.tcp.map(|tally| LatencyMs::of(&tally.ack_us));
+        report.http_ack_ms = outcome.http.map(|tally| LatencyMs::of(&tally.ack_us));
+        report.disk_fdatasync_ms = disk;
+        report.idle_connections_open =
+            (arguments.idle_connections > 0).then_some(outcome.idle_open as u64);
+        report.failures.extend(outcome.failure);
+        Ok(report)
+    }
+
+    /// From the relay's start to its end.
+    fn conduct(
+        &self,
+        arguments: &RunArguments,
+        receiver: &Receiver,
+        stop: &Arc<AtomicBool>,
+    ) -> io::Result<Outcome> {
         let mut relay = self.start_relay(arguments, receiver.address())?;
         relay.wait_ready(self.admin)?;
         let idle = match self.tcp {
@@ -100,47 +140,36 @@ impl Scene {
         let cpu_before = relay.cpu_seconds();
         receiver.start_fault_clock();
         let senders = self.start_senders(arguments, stop)?;
-        let state_file = arguments
-            .state
-            .as_deref()
-            .map(|path| StateFile::keep(path, self.run, senders.books()))
-            .transpose()?;
-        self.watch(arguments, &senders, &receiver, &mut relay)?;
         let books = senders.books();
+        let keep = |path: &PathBuf| StateFile::keep(path, self.run, books.clone());
+        let state_file = arguments.state.as_ref().map(keep).transpose()?;
+        self.watch(arguments, &senders, receiver, &mut relay)?;
         let (tcp, http, total) = senders.finish()?;
-        self.drain(arguments, &receiver, &mut relay, &total, stop);
+        self.drain(arguments, receiver, &mut relay, &total, stop);
         relay.sample();
-        let cpu = relay.cpu_seconds() - cpu_before;
+        let cpu_seconds = relay.cpu_seconds() - cpu_before;
         let idle_open = idle.alive();
         drop(idle);
-        let stopped = relay.stop(arguments.drain_timeout);
-        let state = State::of(self.run, &books, true);
+        let failure = match relay.stop(arguments.drain_timeout) {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(format!("the relay ended with {status}")),
+            Err(error) => Some(error.to_string()),
+        };
         if let Some(file) = state_file {
             file.finish()?;
         }
-        let (mut report, tallies) = judge(receiver.finish()?, Some(&state), !arguments.json)?;
-        let raw_bytes = report.raw_bytes;
-        report.sent(&total);
-        report.raw_bytes = raw_bytes;
-        report.took(
-            tallies
-                .last_us
-                .saturating_sub(total.first_send_us.unwrap_or(tallies.last_us)),
-        );
-        report.relay(cpu, relay.rss_peak_bytes());
-        report.tcp_ack_ms = tcp.map(|tally| LatencyMs::of(&tally.ack_us));
-        report.http_ack_ms = http.map(|tally| LatencyMs::of(&tally.ack_us));
-        report.disk_fdatasync_ms = disk;
-        report.idle_connections_open = (arguments.idle_connections > 0).then_some(idle_open as u64);
-        match stopped {
-            Ok(status) if status.success() => {}
-            Ok(status) => report
-                .failures
-                .push(format!("the relay ended with {status}")),
-            Err(error) => report.failures.push(error.to_string()),
-        }
-        self.clean(arguments)?;
-        Ok(report)
+        let state = State::of(self.run, &books, true);
+        let rss_peak_bytes = relay.rss_peak_bytes();
+        Ok(Outcome {
+            tcp,
+            http,
+            total,
+            state,
+            cpu_seconds,
+            rss_peak_bytes,
+            idle_open,
+            failure,
+        })
     }
 
     fn start_receiver(&self, arguments: &RunArguments) -> io::Result<Receiver> {

@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Keeps up to `memory_bytes_max` in memory where the system has a tmpfs, the rest under the
-    /// temporary folder; [`Store::remove`] deletes both.
+    /// temporary folder; both are deleted when the store is dropped.
     pub(crate) fn temporary(memory_bytes_max: u64) -> io::Result<Self> {
         let name = format!("loadgen-{}-bodies", std::process::id());
         let disk = std::env::temp_dir().join(&name);
@@ -99,19 +99,6 @@ impl Store {
         StoreIndex::read(folders.map(PathBuf::as_path))
     }
 
-    /// Deletes a temporary store; one with a folder of its own stays.
-    pub(crate) fn remove(&self) -> io::Result<()> {
-        for folder in self
-            .memory
-            .iter()
-            .chain([&self.disk])
-            .filter(|_| self.temporary)
-        {
-            fs::remove_dir_all(folder)?;
-        }
-        Ok(())
-    }
-
     fn create_file(&self) -> io::Result<File> {
         let reserved = self
             .memory_bytes
@@ -122,6 +109,20 @@ impl Store {
         let name = format!("{number:06}-{}.bodies", std::process::id());
         let path = memory.unwrap_or(&self.disk).join(name);
         OpenOptions::new().write(true).create_new(true).open(path)
+    }
+}
+
+impl Drop for Store {
+    /// Deletes a temporary store; one with a folder of its own stays.
+    fn drop(&mut self) {
+        for folder in self
+            .memory
+            .iter()
+            .chain([&self.disk])
+            .filter(|_| self.temporary)
+        {
+            fs::remove_dir_all(folder).ok();
+        }
     }
 }
 
