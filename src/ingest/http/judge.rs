@@ -1,6 +1,6 @@
 //! Judging a body whole: which of its lines are events, before any of them is admitted.
 //!
-//! Owns the shapes of a body (lines, or one JSON array) and what is remembered of refused
+//! Owns the shapes of a body (lines, one JSON array, one object over several lines) and what is remembered of refused
 //! lines. Promises bounded work a step, so that the shard can do other work in between;
 //! accepted lines are moved together in the body's own memory, each ended by one `\n`.
 //! Leaves the judgement of a line to `admission`.
@@ -12,6 +12,7 @@ use crate::budget::{Budget, Grant};
 use crate::ingest::admission::{Admission, Reject, Validate, Verdict};
 use crate::ingest::json_array::{self, BrokenArray, Elements};
 use crate::ingest::reject::REJECT_RECORDS_MAX;
+use crate::ingest::validate::validate;
 use crate::limits::{LINE_BYTES_MAX_DEFAULT, REJECT_SAMPLE_BYTES_MAX};
 use crate::metrics::ledger::{InputCounts, RejectReason};
 
@@ -97,6 +98,7 @@ impl Judging {
             admission.validate = Validate::Full;
             Shape::Array(Elements::new())
         } else {
+            join_document(bytes, &admission);
             if bytes.last().is_some_and(|last| *last != b'\n') {
                 bytes.push(b'\n');
             }
@@ -193,6 +195,33 @@ impl Judging {
     }
 }
 
+/// Makes one line of a body that is one object written over several lines, as editors and
+/// pretty-printers leave it. A body whose first line is an event, or that is longer than an
+/// event may be, is left as it is.
+fn join_document(body: &mut [u8], admission: &Admission) {
+    let document = body.trim_ascii();
+    if document.len() > admission.line_bytes_max {
+        return;
+    }
+    let Some(first_end) = memchr::memchr(b'\n', document) else {
+        return;
+    };
+    if admission.judge(&document[..first_end]) == Verdict::Accept {
+        return;
+    }
+    if validate(document).is_err() {
+        return;
+    }
+    // In a valid object every raw line break is white space between tokens.
+    let start = body.len() - body.trim_ascii_start().len();
+    let end = body.trim_ascii_end().len();
+    for byte in &mut body[start..end] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
+
 impl Rejected {
     /// None yet.
     pub(super) fn new(budget: &Budget) -> Option<Self> {
@@ -256,8 +285,8 @@ pub fn fuzz_body(data: &[u8]) {
     };
     let encoding = [Encoding::Identity, Encoding::Gzip, Encoding::Zstd][usize::from(selector % 3)];
     let budget = Budget::new(64 * 1024 * 1024);
-    for validate in [Validate::Full, Validate::None] {
-        let judgement = decoded_and_judged(encoding, sent, (LIMITS, validate), &budget);
+    for checks in [Validate::Full, Validate::None] {
+        let judgement = decoded_and_judged(encoding, sent, (LIMITS, checks), &budget);
         if let Ok(judgement) = judgement {
             judgement.check();
         }
@@ -269,7 +298,7 @@ pub fn fuzz_body(data: &[u8]) {
 fn decoded_and_judged(
     encoding: Encoding,
     sent: &[u8],
-    (limits, validate): (DecodeLimits, Validate),
+    (limits, checks): (DecodeLimits, Validate),
     budget: &Budget,
 ) -> Result<Judgement, Refusal> {
     let body = if encoding == Encoding::Identity || sent.is_empty() {
@@ -282,7 +311,7 @@ fn decoded_and_judged(
         while !decompression.step()? {}
         decompression.into_body()
     };
-    let admission = Admission::new(LINE_BYTES_MAX_DEFAULT, validate);
+    let admission = Admission::new(LINE_BYTES_MAX_DEFAULT, checks);
     let rejected = Rejected::new(budget).ok_or(Refusal::Memory)?;
     let mut judging = Judging::begin(body, admission, rejected);
     while !judging.step()? {}
@@ -363,6 +392,20 @@ mod tests {
         check(" [{},{\"a\":\n1}\n]", "{}\n{\"a\": 1}\n", &[]);
         check("[{},7,{\"a\":1},\"x\"]", "{}\n{\"a\":1}\n", &[2, 4]);
         check("[{}]", "{}\n", &[]);
+    }
+
+    #[test]
+    fn an_object_over_several_lines_is_one_event() {
+        check(
+            "{\r\n  \"a\": 1,\n  \"b\": {}\n}\n",
+            "{    \"a\": 1,   \"b\": {} }\n",
+            &[],
+        );
+        check("\n\n{\n}\n\n", "{ }\n", &[]);
+        // Two of them are not: the input takes lines.
+        check("{\n}\n{\n}\n", "", &[1, 2, 3, 4]);
+        // Nor is one with a line break in a string.
+        check("{\"a\":\"x\ny\"}", "", &[1, 2]);
     }
 
     #[test]
