@@ -302,7 +302,7 @@ fn decoded_and_judged(
     budget: &Budget,
 ) -> Result<Judgement, Refusal> {
     let body = if encoding == Encoding::Identity || sent.is_empty() {
-        let mut body = ReservedBuffer::new(budget)?;
+        let mut body = ReservedBuffer::new(budget, sent.len() + 1)?;
         body.reserve_exact(sent.len() + 1)?;
         body.bytes.extend_from_slice(sent);
         body
