@@ -440,6 +440,28 @@ mod tests {
         }
 
         #[test]
+        fn no_damage_to_a_compressed_body_breaks_a_promise(
+            lines in 1_usize..3_000,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let raw = b"{\"some\":\"event\"}\nno event\n".repeat(lines);
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gzip, &raw).expect("memory");
+            let gzip = gzip.finish().expect("memory");
+            let zstd = zstd::stream::encode_all(&raw[..], 1).expect("memory");
+            for (selector, mut sent) in [(1, gzip), (2, zstd)] {
+                for (place, byte) in &damage {
+                    let place = place.index(sent.len());
+                    sent[place] = *byte;
+                }
+                fuzz_body(&[&[selector], &sent[..]].concat());
+                sent.truncate(cut.index(sent.len()));
+                fuzz_body(&[&[selector], &sent[..]].concat());
+            }
+        }
+
+        #[test]
         fn no_text_breaks_a_promise(text in "[\\[\\]{},:\"\\\\ \r\n1a]{0,60}") {
             fuzz_body(&[&[0], text.as_bytes()].concat());
         }
