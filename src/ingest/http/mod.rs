@@ -1,6 +1,6 @@
 //! The `http` input: `POST /v1/events`, durable before it is answered.
 //!
-//! Owns the life of a connection: hyper reads and writes HTTP/1.1, a [`watch::Watch`] says
+//! Owns the life of a connection: hyper reads and writes HTTP/1.1, a `Watch` says
 //! when a client was waited for long enough, and what is refused without being read is
 //! closed gently, so that the client can still read why. Requests are in `request`, and
 //! the pieces of one in the other files. Leaves accepting sockets (with `TCP_NODELAY` set)
