@@ -20,6 +20,8 @@ pub(super) struct ReservedBuffer {
     pub(super) bytes: Vec<u8>,
     /// As many bytes as `bytes` has capacity.
     grant: Grant,
+    /// Capacity that growing for later does not pass.
+    capacity_max: usize,
 }
 
 /// Limits of a body as sent.
@@ -37,11 +39,12 @@ const FLOOR_BYTES_PER_S: u32 = 1024;
 const GROWTH_BYTES_MIN: usize = 16 * 1024;
 
 impl ReservedBuffer {
-    /// An empty buffer.
-    pub(super) fn new(budget: &Budget) -> Result<Self, Refusal> {
+    /// An empty buffer of which more than `capacity_max` bytes are not expected.
+    pub(super) fn new(budget: &Budget, capacity_max: usize) -> Result<Self, Refusal> {
         Ok(Self {
             bytes: Vec::new(),
             grant: budget.take(0).ok_or(Refusal::Memory)?,
+            capacity_max,
         })
     }
 
@@ -62,7 +65,8 @@ impl ReservedBuffer {
         if needed <= capacity {
             return Ok(());
         }
-        let generous = needed.max(capacity * 2).max(GROWTH_BYTES_MIN);
+        let generous = (capacity * 2).max(GROWTH_BYTES_MIN);
+        let generous = generous.min(self.capacity_max).max(needed);
         // What is not there for later may still be there for now.
         self.grow_to(generous).or_else(|_| self.grow_to(needed))
     }
@@ -90,7 +94,7 @@ pub(super) async fn read_whole(
     budget: &Budget,
     received: &mut usize,
 ) -> Result<ReservedBuffer, Refusal> {
-    let mut buffer = ReservedBuffer::new(budget)?;
+    let mut buffer = ReservedBuffer::new(budget, limits.bytes_max + 1)?;
     let expected = body.size_hint().exact().unwrap_or(0);
     let room = usize::try_from(expected)
         .ok()
@@ -216,7 +220,7 @@ mod tests {
     #[test]
     fn a_buffer_holds_exactly_what_the_budget_granted() {
         let budget = Budget::new(100_000);
-        let mut buffer = ReservedBuffer::new(&budget).expect("room");
+        let mut buffer = ReservedBuffer::new(&budget, usize::MAX).expect("room");
         buffer.reserve_exact(1_000).expect("room");
         assert_eq!(budget.bytes_taken(), 1_000);
         buffer.bytes.resize(1_000, 0);
@@ -232,6 +236,11 @@ mod tests {
         assert_eq!(grant.bytes(), 99_000);
         drop(grant);
         assert_eq!(budget.bytes_taken(), 0);
+        let mut bounded = ReservedBuffer::new(&budget, 20_000).expect("room");
+        for (needed, granted) in [(1, GROWTH_BYTES_MIN), (16_385, 20_000), (20_001, 20_001)] {
+            bounded.reserve(needed).expect("room");
+            assert_eq!(budget.bytes_taken(), granted as u64);
+        }
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl RefusalReason {
         }
     }
 
-    /// Index in [`Self::ALL`] and in [`HttpCounters::refused`].
+    /// Index in [`Self::ALL`] and in the array of counters.
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize

@@ -130,11 +130,13 @@ impl<'a> Decompression<'a> {
             Encoding::Gzip | Encoding::Identity => Members::gzip(sent),
             Encoding::Zstd => Members::zstd(sent)?,
         };
+        // A step may pass the limit before it is seen.
+        let out_max = limits.decompressed_bytes_max + STEP_BYTES_MAX + 1;
         Ok(Self {
             sent,
             members,
             limits,
-            out: ReservedBuffer::new(budget)?,
+            out: ReservedBuffer::new(budget, out_max)?,
             window: budget.take(0).ok_or(Refusal::Memory)?,
             // Events compress to an eighth or so.
             step_bytes: sent

@@ -1,6 +1,6 @@
 //! Judging a body whole: which of its lines are events, before any of them is admitted.
 //!
-//! Owns the shapes of a body (lines, or one JSON array) and what is remembered of refused
+//! Owns the shapes of a body (lines, one JSON array, one object over several lines) and what is remembered of refused
 //! lines. Promises bounded work a step, so that the shard can do other work in between;
 //! accepted lines are moved together in the body's own memory, each ended by one `\n`.
 //! Leaves the judgement of a line to `admission`.
@@ -13,6 +13,7 @@ use crate::ingest::admission::{Admission, Reject, Verdict};
 use crate::ingest::json_array::{self, BrokenArray, Elements};
 use crate::ingest::reject::REJECT_RECORDS_MAX;
 use crate::ingest::settings::Validation;
+use crate::ingest::validate::validate;
 use crate::limits::{LINE_BYTES_MAX_DEFAULT, REJECT_SAMPLE_BYTES_MAX};
 use crate::metrics::ledger::{InputCounts, RejectReason};
 
@@ -98,6 +99,7 @@ impl Judging {
             admission.validate = Validation::Full;
             Shape::Array(Elements::new())
         } else {
+            join_document(bytes, &admission);
             if bytes.last().is_some_and(|last| *last != b'\n') {
                 bytes.push(b'\n');
             }
@@ -194,6 +196,33 @@ impl Judging {
     }
 }
 
+/// Makes one line of a body that is one object written over several lines, as editors and
+/// pretty-printers leave it. A body whose first line is an event, or that is longer than an
+/// event may be, is left as it is.
+fn join_document(body: &mut [u8], admission: &Admission) {
+    let document = body.trim_ascii();
+    if document.len() > admission.line_bytes_max {
+        return;
+    }
+    let Some(first_end) = memchr::memchr(b'\n', document) else {
+        return;
+    };
+    if admission.judge(&document[..first_end]) == Verdict::Accept {
+        return;
+    }
+    if validate(document).is_err() {
+        return;
+    }
+    // In a valid object every raw line break is white space between tokens.
+    let start = body.len() - body.trim_ascii_start().len();
+    let end = body.trim_ascii_end().len();
+    for byte in &mut body[start..end] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
+
 impl Rejected {
     /// None yet.
     pub(super) fn new(budget: &Budget) -> Option<Self> {
@@ -250,8 +279,8 @@ pub fn fuzz_body(data: &[u8]) {
     };
     let encoding = [Encoding::Identity, Encoding::Gzip, Encoding::Zstd][usize::from(selector % 3)];
     let budget = Budget::new(64 * 1024 * 1024);
-    for validate in [Validation::Full, Validation::None] {
-        let judgement = decoded_and_judged(encoding, sent, (LIMITS, validate), &budget);
+    for checks in [Validation::Full, Validation::None] {
+        let judgement = decoded_and_judged(encoding, sent, (LIMITS, checks), &budget);
         if let Ok(judgement) = judgement {
             judgement.check();
         }
@@ -263,11 +292,11 @@ pub fn fuzz_body(data: &[u8]) {
 fn decoded_and_judged(
     encoding: Encoding,
     sent: &[u8],
-    (limits, validate): (DecodeLimits, Validation),
+    (limits, checks): (DecodeLimits, Validation),
     budget: &Budget,
 ) -> Result<Judgement, Refusal> {
     let body = if encoding == Encoding::Identity || sent.is_empty() {
-        let mut body = ReservedBuffer::new(budget)?;
+        let mut body = ReservedBuffer::new(budget, sent.len() + 1)?;
         body.reserve_exact(sent.len() + 1)?;
         body.bytes.extend_from_slice(sent);
         body
@@ -276,7 +305,7 @@ fn decoded_and_judged(
         while !decompression.step()? {}
         decompression.into_body()
     };
-    let admission = Admission::new(LINE_BYTES_MAX_DEFAULT, validate);
+    let admission = Admission::new(LINE_BYTES_MAX_DEFAULT, checks);
     let rejected = Rejected::new(budget).ok_or(Refusal::Memory)?;
     let mut judging = Judging::begin(body, admission, rejected);
     while !judging.step()? {}
@@ -364,6 +393,20 @@ mod tests {
     }
 
     #[test]
+    fn an_object_over_several_lines_is_one_event() {
+        check(
+            "{\r\n  \"a\": 1,\n  \"b\": {}\n}\n",
+            "{    \"a\": 1,   \"b\": {} }\n",
+            &[],
+        );
+        check("\n\n{\n}\n\n", "{ }\n", &[]);
+        // Two of them are not: the input takes lines.
+        check("{\n}\n{\n}\n", "", &[1, 2, 3, 4]);
+        // Nor is one with a line break in a string.
+        check("{\"a\":\"x\ny\"}", "", &[1, 2]);
+    }
+
+    #[test]
     fn a_body_over_many_steps_is_judged_whole() {
         let good = format!("{{\"text\":\"{}\"}}\n", "x".repeat(1_000));
         let body = format!("{good}bad\n").repeat(3_000);
@@ -396,6 +439,28 @@ mod tests {
         #[test]
         fn no_body_breaks_a_promise(data in prop::collection::vec(any::<u8>(), 0..400)) {
             fuzz_body(&data);
+        }
+
+        #[test]
+        fn no_damage_to_a_compressed_body_breaks_a_promise(
+            lines in 1_usize..3_000,
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let raw = b"{\"some\":\"event\"}\nno event\n".repeat(lines);
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gzip, &raw).expect("memory");
+            let gzip = gzip.finish().expect("memory");
+            let zstd = zstd::stream::encode_all(&raw[..], 1).expect("memory");
+            for (selector, mut sent) in [(1, gzip), (2, zstd)] {
+                for (place, byte) in &damage {
+                    let place = place.index(sent.len());
+                    sent[place] = *byte;
+                }
+                fuzz_body(&[&[selector], &sent[..]].concat());
+                sent.truncate(cut.index(sent.len()));
+                fuzz_body(&[&[selector], &sent[..]].concat());
+            }
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The `http` input: `POST /v1/events`, durable before it is answered.
 //!
-//! Owns the life of a connection: hyper reads and writes HTTP/1.1, a [`watch::Watch`] says
+//! Owns the life of a connection: hyper reads and writes HTTP/1.1, a `Watch` says
 //! when a client was waited for long enough, and what is refused without being read is
 //! closed gently, so that the client can still read why. Requests are in `request`, and
 //! the pieces of one in the other files. Leaves accepting sockets (with `TCP_NODELAY` set)
@@ -37,7 +37,6 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::ingest::door::Door;
 use crate::ingest::settings::HttpSettings;
-use crate::limits::RECEIVE_BYTES_MAX;
 use crate::position::Timestamp;
 use request::Session;
 use watch::{Lapse, Patience, Watch, Watched};
@@ -61,6 +60,10 @@ pub struct HttpInput {
 /// Longest time a connection stays open for a client to read an answer that came before it
 /// had sent all.
 const LINGER_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes hyper holds of a connection at most, which is also the longest request head. It
+/// grows to this only while a client sends as fast, and 1,000 such clients take 64 MiB.
+const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes read and dropped in a row while lingering.
 const LINGER_READ_BYTES: usize = 16 * 1024;
@@ -134,7 +137,7 @@ where
         .header_read_timeout(None)
         // A client may close its side behind its request and still read the answer.
         .half_close(true)
-        .max_buf_size(RECEIVE_BYTES_MAX)
+        .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
         .serve_connection(
             TokioIo::new(Watched::new(stream, Rc::clone(&watch))),
             service,

@@ -256,14 +256,14 @@ mod tests {
             stream.write_all(b"12345678").await.expect("an open pipe");
             stream.flush().await.expect("an open pipe");
         });
-        assert!(futures_poll(&mut sending).is_pending());
+        assert!(poll_once(&mut sending).is_pending());
         let until = watch.deadline().expect("waits for the reader");
         assert_eq!(watch.lapse(until), Some(Lapse::Answer));
         let mut read = [0; 2];
         tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut read)
             .await
             .expect("bytes");
-        assert!(futures_poll(&mut sending).is_pending());
+        assert!(poll_once(&mut sending).is_pending());
         assert_eq!(watch.deadline(), Some(until));
         let mut rest = [0; 6];
         let read = tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut rest);
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(watch.deadline(), None);
     }
 
-    fn futures_poll(future: &mut (impl Future<Output = ()> + Unpin)) -> Poll<()> {
+    fn poll_once(future: &mut (impl Future<Output = ()> + Unpin)) -> Poll<()> {
         Pin::new(future).poll(&mut Context::from_waker(std::task::Waker::noop()))
     }
 }

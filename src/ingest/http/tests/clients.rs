@@ -312,6 +312,20 @@ async fn what_is_no_http_is_refused_and_counted() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_head_without_end_in_size_is_refused() {
+    with_node(settings(), |node| async move {
+        let mut client = node.connect().await;
+        client.send("POST /v1/events HTTP/1.1\r\nX-Long: ").await;
+        client.send_in_vain(&[b'x'; 200_000]).await;
+        assert!(client.rest().await.starts_with(b"HTTP/1.1 431"));
+        node.until_counted(|counters| &counters.malformed_heads)
+            .await;
+        node.assert_untouched().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_stop_closes_idle_connections_and_lets_the_others_finish() {
     with_node(settings(), |node| async move {
         let mut idle = node.connect().await;
