@@ -1,5 +1,10 @@
 //! Streams: what is cut from the journal for one destination.
 
+pub mod encode;
 pub mod gzip;
+pub mod lane;
 pub mod settings;
 pub mod status;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,516 @@
+//! A lane: one stream in one journal, from its cursor to the outcome of its batches.
+//!
+//! A pure state machine. The shell asks [`Lane::next`] what to do, does it, and reports. A
+//! batch is cut before its first byte is sent, and the cut is durable before that; one batch
+//! is out at a time, so the order of the journal holds through retries. The cursor passes
+//! an event only when the event has a fate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::{Batch, BatchId, BatchPart, CUTS_MAX, CursorState, Cut};
+use crate::block::Block;
+use crate::metrics::ledger::DiscardReason;
+use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
+use crate::stream::settings::BatchLimits;
+
+/// Progress that is not durable yet is made so after this long.
+const RECORD_AFTER: Duration = Duration::from_millis(100);
+
+/// What the shell does next.
+#[derive(Debug, Clone)]
+pub enum LaneAction {
+    /// Read what lies at the offset, then call [`Lane::read`], [`Lane::gap`] or [`Lane::end`].
+    Read(Offset),
+    /// Find how many events from `first` on fit the limits, at least one, then call
+    /// [`Lane::measured`]. Asked only for a block that is too large for a batch as a whole.
+    Measure {
+        /// The block.
+        block: Arc<Block>,
+        /// First event to be counted.
+        first: Offset,
+        /// Raw bytes they may take.
+        bytes_max: u64,
+    },
+    /// Make this state durable, then call [`Lane::recorded`].
+    Record(CursorState),
+    /// Send the batch, then call [`Lane::delivered`], [`Lane::failed`] or [`Lane::split`].
+    Deliver(Batch),
+    /// Wait for time or for more of the journal, whichever comes first.
+    Wait {
+        /// Monotonic time; `None`: as long as it takes.
+        until: Option<Duration>,
+        /// Raw bytes that have to come; 0: any.
+        raw_bytes: u64,
+    },
+    /// Everything durable is delivered and recorded, and the lane is draining: end.
+    Done,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Lane {
+    stream: Arc<str>,
+    journal: JournalId,
+    version: u64,
+    limits: BatchLimits,
+    state: CursorState,
+    /// The range being gathered for: the front cut again after a crash or split, or what is
+    /// read for the next cut.
+    parts: Vec<BatchPart>,
+    raw_bytes: u64,
+    /// When the first part came.
+    since: Option<Duration>,
+    /// Next offset to read.
+    next: Offset,
+    phase: Phase,
+    /// Since when progress is not durable.
+    unrecorded: Option<Duration>,
+    /// What lies behind the last part read, until the batch before it is gone.
+    behind: Option<Behind>,
+    attempt: u32,
+    draining: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Gathers parts.
+    Filling,
+    /// The end of the durable journal was reached at this cursor; waits for more.
+    AtEnd,
+    /// The cut is to be recorded before it is sent.
+    Cut,
+    /// The batch is out, or waits for its next try.
+    Sending,
+    /// The next try is at this time.
+    Retrying(Duration),
+}
+
+#[derive(Debug, Clone)]
+enum Behind {
+    Gap(OffsetRange),
+    Block(Arc<Block>),
+}
+
+impl Lane {
+    /// A lane that goes on from a recorded state.
+    #[must_use]
+    pub fn new(
+        stream: Arc<str>,
+        journal: JournalId,
+        limits: BatchLimits,
+        state: CursorState,
+    ) -> Self {
+        let next = state
+            .cuts
+            .first()
+            .map_or(state.cursor, |cut| cut.range.first);
+        Self {
+            stream,
+            journal,
+            version: 0,
+            limits,
+            state,
+            parts: Vec::new(),
+            raw_bytes: 0,
+            since: None,
+            next,
+            phase: Phase::Filling,
+            unrecorded: None,
+            behind: None,
+            attempt: 0,
+            draining: false,
+        }
+    }
+
+    /// The state as it is, durable or not.
+    #[must_use]
+    pub fn state(&self) -> &CursorState {
+        &self.state
+    }
+
+    /// Receive time of the oldest event in hand.
+    #[must_use]
+    pub fn oldest_received(&self) -> Option<Timestamp> {
+        self.parts.first().map(|part| part.block.received_first)
+    }
+
+    /// True while a batch is out or waits for its next try.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        matches!(self.phase, Phase::Sending | Phase::Retrying(_))
+    }
+
+    /// From now on open batches close at once, and the lane is done when all is delivered.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, now: Duration) -> LaneAction {
+        loop {
+            match self.phase {
+                Phase::Cut => return LaneAction::Record(self.state.clone()),
+                Phase::Sending => return LaneAction::Deliver(self.batch()),
+                Phase::Retrying(at) if now >= at => self.phase = Phase::Sending,
+                Phase::Retrying(at) => return self.wait(now, Some(at), u64::MAX),
+                Phase::Filling | Phase::AtEnd => {
+                    if let Some(action) = self.fill(now) {
+                        return action;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The block that holds the offset asked for.
+    pub fn read(&mut self, block: Arc<Block>, now: Duration) {
+        debug_assert!(block.range().first <= self.next && self.next < block.range().end);
+        self.phase = Phase::Filling;
+        self.behind = Some(Behind::Block(block));
+        self.since.get_or_insert(now);
+    }
+
+    /// The events at the offset asked for cannot be read any more.
+    pub fn gap(&mut self, range: OffsetRange) {
+        debug_assert!(range.first <= self.next && !range.is_empty());
+        self.phase = Phase::Filling;
+        self.behind = Some(Behind::Gap(OffsetRange {
+            first: self.next,
+            ..range
+        }));
+    }
+
+    /// The offset asked for is not durable yet.
+    pub fn end(&mut self) {
+        self.phase = Phase::AtEnd;
+    }
+
+    /// So many events from the one asked for fit the limits.
+    pub fn measured(&mut self, events: u64) {
+        let events = events.min(self.limits.records_max.unwrap_or(u64::MAX));
+        let Some(Behind::Block(block)) = self.behind.take() else {
+            return;
+        };
+        let range = OffsetRange {
+            first: self.next,
+            end: self.next.plus(events.max(1)),
+        };
+        let end = range.end.min(block.range().end);
+        self.take_part(block, OffsetRange { end, ..range });
+        self.cut();
+    }
+
+    /// The state handed out is durable.
+    pub fn recorded(&mut self) {
+        self.unrecorded = None;
+        if self.phase == Phase::Cut {
+            self.phase = Phase::Sending;
+        }
+    }
+
+    /// The destination has the batch: `events` of it, `raw_bytes` long, and the sink's state
+    /// to be found again.
+    pub fn delivered(&mut self, raw_bytes: u64, sink: Vec<u8>, now: Duration) {
+        let cut = self.state.cuts.remove(0);
+        self.state.cursor = cut.range.end;
+        self.state.counts.delivered += cut.range.events();
+        self.state.counts.delivered_bytes += raw_bytes;
+        self.state.sink = sink;
+        self.attempt = 0;
+        self.begin_next(now);
+    }
+
+    /// The sink has a new state to be recorded at once; the batch is then sent as before.
+    pub fn record_sink(&mut self, sink: Vec<u8>) {
+        self.state.sink = sink;
+        self.phase = Phase::Cut;
+    }
+
+    /// The try failed; the next one is due at `again`.
+    pub fn failed(&mut self, again: Duration) {
+        self.attempt = self.attempt.saturating_add(1);
+        self.phase = Phase::Retrying(again);
+    }
+
+    /// Tries so far of the batch that is out.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The batch is too large for the destination: it is sent in halves, each a range of its
+    /// own. False when it cannot be split: it is one event, or there are too many cuts.
+    #[must_use]
+    pub fn split(&mut self) -> bool {
+        let cut = self.state.cuts[0];
+        if cut.range.events() < 2 || self.state.cuts.len() == CUTS_MAX {
+            return false;
+        }
+        let middle = self.middle(cut.range);
+        let (mut first, mut second) = (cut, cut);
+        first.range.end = middle;
+        second.range.first = middle;
+        self.state.cuts.splice(0..1, [first, second]);
+        self.restart_front();
+        // Cut anew, so recorded anew before it is sent.
+        true
+    }
+
+    /// A block of the batch that is out does not hold: its events are given up, and what is
+    /// left of the batch is cut anew.
+    pub fn unreadable(&mut self, lost: OffsetRange, now: Duration) {
+        let cut = self.state.cuts[0];
+        if lost.first > cut.range.first {
+            let mut before = cut;
+            before.range.end = lost.first;
+            self.state.cuts[0] = before;
+            self.restart_front();
+        } else {
+            let end = lost.end.min(cut.range.end);
+            self.state.cuts.remove(0);
+            if end < cut.range.end {
+                let rest = OffsetRange {
+                    first: end,
+                    end: cut.range.end,
+                };
+                self.state.cuts.insert(0, Cut { range: rest, ..cut });
+            }
+            self.discard(
+                OffsetRange {
+                    first: cut.range.first,
+                    end,
+                },
+                DiscardReason::Damaged,
+                now,
+            );
+            self.restart_front();
+        }
+    }
+
+    /// Gathers parts until there is a batch to cut; `None` when the phase changed.
+    fn fill(&mut self, now: Duration) -> Option<LaneAction> {
+        match self.behind.clone() {
+            Some(Behind::Gap(range)) => {
+                self.pass_gap(range, now);
+                None
+            }
+            Some(Behind::Block(block)) => self.take(block),
+            None if self.again().is_some_and(|cut| self.next >= cut.range.end) => {
+                // The front cut is whole again: it is recorded already, but after a split it
+                // may not be, and once more costs little.
+                self.phase = Phase::Cut;
+                None
+            }
+            None if self.phase == Phase::AtEnd => self.at_end(now),
+            None => Some(LaneAction::Read(self.next)),
+        }
+    }
+
+    /// The cut that is to be sent again, if there is one.
+    fn again(&self) -> Option<Cut> {
+        self.state.cuts.first().copied()
+    }
+
+    /// Nothing more is durable: cut what is old enough, or wait.
+    fn at_end(&mut self, now: Duration) -> Option<LaneAction> {
+        let due = self
+            .since
+            .filter(|_| !self.parts.is_empty())
+            .map(|since| since + self.limits.age_max);
+        match due {
+            Some(due) if self.draining || now >= due => {
+                self.cut();
+                None
+            }
+            Some(due) => {
+                self.phase = Phase::Filling;
+                let missing = match self.limits.records_max {
+                    Some(_) => 0,
+                    None => self.limits.bytes_max.saturating_sub(self.raw_bytes),
+                };
+                Some(self.wait(now, Some(due), missing.max(1)))
+            }
+            None if self.draining && self.unrecorded.is_none() => Some(LaneAction::Done),
+            None if self.draining => Some(LaneAction::Record(self.state.clone())),
+            None => {
+                self.phase = Phase::Filling;
+                Some(self.wait(now, None, 0))
+            }
+        }
+    }
+
+    /// A wait that makes progress durable in time.
+    fn wait(&mut self, now: Duration, until: Option<Duration>, raw_bytes: u64) -> LaneAction {
+        let record_at = self.unrecorded.map(|since| since + RECORD_AFTER);
+        if record_at.is_some_and(|at| at <= now) {
+            return LaneAction::Record(self.state.clone());
+        }
+        let until = [until, record_at].into_iter().flatten().min();
+        LaneAction::Wait { until, raw_bytes }
+    }
+
+    /// Adds a block to the batch, as far as it belongs there.
+    fn take(&mut self, block: Arc<Block>) -> Option<LaneAction> {
+        if let Some(cut) = self.again() {
+            let end = block.range().end.min(cut.range.end);
+            self.behind = None;
+            self.take_part(
+                block,
+                OffsetRange {
+                    first: self.next,
+                    end,
+                },
+            );
+            return None;
+        }
+        let range = OffsetRange {
+            first: self.next,
+            end: block.range().end,
+        };
+        let other_segment = self
+            .parts
+            .last()
+            .is_some_and(|part| part.block.segment != block.segment);
+        let share = raw_share(&block, range);
+        let events = self.events() + range.events();
+        let fits = self.raw_bytes + share <= self.limits.bytes_max
+            && self.limits.records_max.is_none_or(|max| events <= max);
+        if !self.parts.is_empty() && (other_segment || !fits) {
+            // The block stays behind and begins the next batch.
+            self.cut();
+            return None;
+        }
+        if fits {
+            self.behind = None;
+            self.take_part(block, range);
+            let full = self.raw_bytes >= self.limits.bytes_max
+                || self
+                    .limits
+                    .records_max
+                    .is_some_and(|max| self.events() >= max);
+            if full {
+                self.cut();
+            }
+            return None;
+        }
+        // One block that is more than a batch may hold.
+        if share <= self.limits.bytes_max {
+            self.measured(self.limits.records_max.unwrap_or(u64::MAX));
+            return None;
+        }
+        let bytes_max = self.limits.bytes_max;
+        Some(LaneAction::Measure {
+            block,
+            first: self.next,
+            bytes_max,
+        })
+    }
+
+    fn take_part(&mut self, block: Arc<Block>, range: OffsetRange) {
+        self.raw_bytes += raw_share(&block, range);
+        self.next = range.end;
+        self.parts.push(BatchPart { block, range });
+    }
+
+    fn pass_gap(&mut self, range: OffsetRange, now: Duration) {
+        if self.again().is_some() {
+            // Part of a recorded cut is gone: what is left of it is cut anew.
+            self.behind = None;
+            self.unreadable(range, now);
+            return;
+        }
+        if !self.parts.is_empty() {
+            self.cut();
+            return;
+        }
+        self.behind = None;
+        self.discard(range, DiscardReason::Damaged, now);
+        self.next = range.end;
+    }
+
+    fn discard(&mut self, range: OffsetRange, reason: DiscardReason, now: Duration) {
+        let at = DiscardReason::ALL.iter().position(|known| *known == reason);
+        self.state.counts.discarded[at.expect("every reason is in the list")] += range.events();
+        self.state.cursor = range.end;
+        self.unrecorded.get_or_insert(now);
+    }
+
+    /// Cuts what was gathered.
+    fn cut(&mut self) {
+        let (Some(first), Some(last)) = (self.parts.first(), self.parts.last()) else {
+            return;
+        };
+        let range = OffsetRange {
+            first: first.range.first,
+            end: last.range.end,
+        };
+        let segment: SegmentId = first.block.segment;
+        self.state.cuts.push(Cut {
+            segment,
+            range,
+            version: self.version,
+        });
+        self.phase = Phase::Cut;
+    }
+
+    fn batch(&self) -> Batch {
+        let cut = self.state.cuts[0];
+        Batch {
+            id: BatchId {
+                segment: cut.segment,
+                range: cut.range,
+                stream: Arc::clone(&self.stream),
+                version: cut.version,
+            },
+            journal: self.journal,
+            parts: self.parts.clone(),
+            received_first: self.oldest_received().unwrap_or_default(),
+            attempt: self.attempt,
+        }
+    }
+
+    /// The batch is gone: begin the next.
+    fn begin_next(&mut self, now: Duration) {
+        self.unrecorded.get_or_insert(now);
+        self.restart_front();
+        self.since = self.behind.is_some().then_some(now);
+    }
+
+    /// Gathers the front cut, or the next batch, from its first event.
+    fn restart_front(&mut self) {
+        self.parts.clear();
+        self.raw_bytes = 0;
+        let next = self
+            .again()
+            .map_or(self.state.cursor, |cut| cut.range.first);
+        if next != self.next {
+            self.behind = None;
+            self.next = next;
+        }
+        self.phase = Phase::Filling;
+    }
+
+    /// The block boundary nearest the middle of a range, or its middle when it has none.
+    fn middle(&self, range: OffsetRange) -> Offset {
+        let middle = range.first.plus(range.events() / 2);
+        let inner = self
+            .parts
+            .iter()
+            .map(|part| part.range.first)
+            .filter(|at| *at > range.first);
+        inner
+            .min_by_key(|at| at.0.abs_diff(middle.0))
+            .unwrap_or(middle)
+    }
+
+    fn events(&self) -> u64 {
+        self.parts.iter().map(|part| part.range.events()).sum()
+    }
+}
+
+/// Raw bytes of a part of a block, by its share of the events: exact for a whole block.
+fn raw_share(block: &Block, range: OffsetRange) -> u64 {
+    let (raw, events) = (u64::from(block.raw_len), u64::from(block.events).max(1));
+    (raw * range.events()).div_ceil(events)
+}

@@ -1,0 +1,277 @@
+//! Lane and encoder together, against a journal of real blocks in memory: every event is
+//! delivered once, in order, with ranges and identities that a crash does not change.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::batch::{Compression, CursorState};
+use crate::block::codec::{CompressionLevel, best_codec};
+use crate::block::{Block, CodecId};
+use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
+use crate::stream::encode::Encoder;
+use crate::stream::lane::{Lane, LaneAction};
+use crate::stream::settings::BatchLimits;
+
+/// A journal of blocks with so many events each; some are gaps.
+struct Journal {
+    blocks: Vec<Arc<Block>>,
+    gaps: Vec<OffsetRange>,
+    end: Offset,
+}
+
+fn line(offset: u64) -> String {
+    format!(
+        "{{\"event\":{offset},\"pad\":\"{}\"}}\n",
+        "x".repeat((offset % 37) as usize)
+    )
+}
+
+fn journal(shape: &[(u32, bool, bool)]) -> Journal {
+    let mut codec = best_codec(CompressionLevel::FASTEST);
+    let mut journal = Journal {
+        blocks: Vec::new(),
+        gaps: Vec::new(),
+        end: Offset(0),
+    };
+    let mut segment = 0;
+    for (events, new_segment, gap) in shape {
+        let range = OffsetRange {
+            first: journal.end,
+            end: journal.end.plus(u64::from(*events)),
+        };
+        journal.end = range.end;
+        segment += u8::from(*new_segment);
+        if *gap {
+            journal.gaps.push(range);
+            continue;
+        }
+        let raw: String = (range.first.0..range.end.0).map(line).collect();
+        let mut body = Vec::new();
+        codec
+            .compress_run(raw.as_bytes(), &mut body)
+            .expect("compresses");
+        journal.blocks.push(Arc::new(Block {
+            journal: JournalId(0),
+            segment: SegmentId([segment; 16]),
+            first: range.first,
+            events: *events,
+            codec: CodecId::DeflateRun,
+            raw_len: u32::try_from(raw.len()).expect("small"),
+            raw_crc32: crc32fast::hash(raw.as_bytes()),
+            received_first: Timestamp(1),
+            received_last: Timestamp(1),
+            metadata: 0..0,
+            body: 0..body.len(),
+            image: Bytes::from(body),
+        }));
+    }
+    journal
+}
+
+/// What the destination does with a try.
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Accept,
+    Fail,
+    Split,
+    /// The node crashes with the batch out: the destination has it, we do not know.
+    CrashAfter,
+    /// The node crashes before the destination has it.
+    CrashBefore,
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        6 => Just(Reply::Accept),
+        2 => Just(Reply::Fail),
+        1 => Just(Reply::Split),
+        1 => Just(Reply::CrashAfter),
+        1 => Just(Reply::CrashBefore),
+    ]
+}
+
+fn lane(limits: BatchLimits, state: CursorState) -> Lane {
+    Lane::new("siem".into(), JournalId(0), limits, state)
+}
+
+/// Runs a lane to its end; gives the ranges the destination got, in order of arrival.
+fn run(
+    journal: &Journal,
+    limits: BatchLimits,
+    replies: &[Reply],
+    compression: Compression,
+) -> (Vec<(String, OffsetRange)>, CursorState) {
+    let mut encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
+    let mut replies = replies.iter().copied();
+    let mut durable = CursorState::default();
+    let mut running = lane(limits, durable.clone());
+    running.drain();
+    let mut got = Vec::new();
+    let mut now = Duration::ZERO;
+    for _step in 0..100_000 {
+        now += Duration::from_millis(1);
+        match running.next(now) {
+            LaneAction::Read(offset) => read(journal, offset, &mut running, now),
+            LaneAction::Measure {
+                block,
+                first,
+                bytes_max,
+            } => {
+                running.measured(encoder.measure(&block, first, bytes_max).expect("readable"));
+            }
+            LaneAction::Record(state) => {
+                assert!(state.balances(), "{state:?}");
+                durable = state;
+                running.recorded();
+            }
+            LaneAction::Deliver(batch) => {
+                assert_eq!(
+                    durable.cuts.first().map(|cut| cut.range),
+                    Some(batch.id.range)
+                );
+                let parcel = encoder.encode(&batch, compression).expect("readable");
+                check_body(&parcel.body, compression, batch.id.range);
+                let mut crash = false;
+                match replies.next().unwrap_or(Reply::Accept) {
+                    Reply::Accept => {
+                        got.push((batch.id.to_string(), batch.id.range));
+                        running.delivered(parcel.raw_bytes, Vec::new(), now);
+                    }
+                    Reply::Split if running.split() => {}
+                    Reply::Fail | Reply::Split => running.failed(now + Duration::from_millis(5)),
+                    Reply::CrashAfter => {
+                        got.push((batch.id.to_string(), batch.id.range));
+                        crash = true;
+                    }
+                    Reply::CrashBefore => crash = true,
+                }
+                if crash {
+                    running = lane(limits, durable.clone());
+                    running.drain();
+                }
+            }
+            LaneAction::Wait { until, .. } => now = until.expect("a draining lane waits for time"),
+            LaneAction::Done => return (got, durable),
+        }
+    }
+    panic!("the lane does not end");
+}
+
+fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
+    let holds = |range: OffsetRange| range.first <= offset && offset < range.end;
+    if let Some(block) = journal.blocks.iter().find(|block| holds(block.range())) {
+        lane.read(Arc::clone(block), now);
+    } else if let Some(gap) = journal.gaps.iter().find(|gap| holds(**gap)) {
+        lane.gap(OffsetRange {
+            first: offset,
+            end: gap.end,
+        });
+    } else {
+        assert_eq!(offset, journal.end);
+        lane.end();
+    }
+}
+
+fn check_body(body: &[Bytes], compression: Compression, range: OffsetRange) {
+    let body = body.concat();
+    let expected: String = (range.first.0..range.end.0).map(line).collect();
+    let mut text = String::new();
+    match compression {
+        Compression::Identity => text = String::from_utf8(body).expect("text"),
+        Compression::Gzip => {
+            let mut decoder = flate2::bufread::GzDecoder::new(&body[..]);
+            decoder.read_to_string(&mut text).expect("one member");
+            assert!(decoder.into_inner().is_empty(), "and nothing behind it");
+        }
+    }
+    assert_eq!(text, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_event_arrives_in_order_and_what_arrives_again_has_its_first_identity(
+        shape in proptest::collection::vec((1..400_u32, proptest::bool::weighted(0.2), proptest::bool::weighted(0.1)), 0..20),
+        bytes_max in 200..40_000_u64,
+        records_max in proptest::option::of(1..900_u64),
+        replies in proptest::collection::vec(reply(), 0..40),
+        gzip in any::<bool>(),
+    ) {
+        let journal = journal(&shape);
+        let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max };
+        let compression = if gzip { Compression::Gzip } else { Compression::Identity };
+        let (got, state) = run(&journal, limits, &replies, compression);
+        let mut reached = Offset(0);
+        let mut seen = std::collections::HashMap::new();
+        // Halves of a split are ranges of their own; all else is sent again as it was.
+        let may_split = replies.iter().any(|reply| matches!(reply, Reply::Split));
+        for (identity, range) in &got {
+            if range.first < reached {
+                prop_assert!(may_split || seen.get(&range.first) == Some(identity), "a re-send is the same");
+                reached = reached.max(range.end);
+            } else {
+                let gap: u64 = journal.gaps.iter().filter(|gap| gap.first >= reached && gap.end <= range.first)
+                    .map(|gap| gap.events()).sum();
+                prop_assert_eq!(range.first.events_since(reached), gap, "in order, only gaps left out");
+                reached = range.end;
+            }
+            seen.insert(range.first, identity.clone());
+            if let Some(max) = records_max {
+                prop_assert!(range.events() <= max);
+            }
+        }
+        let lost: u64 = journal.gaps.iter().map(|gap| gap.events()).sum();
+        prop_assert_eq!(state.cursor, journal.end);
+        prop_assert_eq!(state.counts.discarded[0], lost);
+        prop_assert_eq!(state.counts.delivered + lost, journal.end.0);
+        prop_assert!(state.cuts.is_empty());
+    }
+}
+
+#[test]
+fn a_batch_waits_for_its_age_and_progress_is_recorded_in_time() {
+    let journal = journal(&[(10, false, false)]);
+    let limits = BatchLimits {
+        bytes_max: 1 << 20,
+        age_max: Duration::from_secs(1),
+        records_max: None,
+    };
+    let mut lane = lane(limits, CursorState::default());
+    let at = Duration::from_millis;
+    assert!(matches!(lane.next(at(0)), LaneAction::Read(Offset(0))));
+    read(&journal, Offset(0), &mut lane, at(0));
+    assert!(matches!(lane.next(at(0)), LaneAction::Read(Offset(10))));
+    lane.end();
+    let LaneAction::Wait { until, raw_bytes } = lane.next(at(0)) else {
+        panic!("it waits")
+    };
+    assert_eq!(until, Some(at(1_000)));
+    assert!(raw_bytes > 1);
+    assert!(matches!(lane.next(at(1_000)), LaneAction::Read(Offset(10))));
+    lane.end();
+    assert!(matches!(lane.next(at(1_000)), LaneAction::Record(_)));
+    lane.recorded();
+    assert!(matches!(lane.next(at(1_000)), LaneAction::Deliver(_)));
+    lane.delivered(100, Vec::new(), at(1_005));
+    assert!(matches!(lane.next(at(1_005)), LaneAction::Read(Offset(10))));
+    lane.end();
+    let LaneAction::Wait { until, .. } = lane.next(at(1_005)) else {
+        panic!("it waits")
+    };
+    assert_eq!(until, Some(at(1_105)));
+    assert!(matches!(lane.next(at(1_105)), LaneAction::Read(_)));
+    lane.end();
+    assert!(matches!(lane.next(at(1_105)), LaneAction::Record(_)));
+    lane.recorded();
+    assert!(matches!(lane.next(at(1_105)), LaneAction::Read(_)));
+    lane.end();
+    assert!(matches!(
+        lane.next(at(1_105)),
+        LaneAction::Wait { until: None, .. }
+    ));
+}
