@@ -1,18 +1,21 @@
-//! The fast answer, 64 bytes at a time: is this trimmed line one JSON object, yes or not for certain.
+//! The fast answer, 512 bytes at a time: is this trimmed line one JSON object, yes or not for certain.
 //!
-//! Owns: the grammar on bit masks. Promises: `true` only for a line that [`super::scalar`] accepts (but for UTF-8,
-//! which the caller checks when bytes of 0x80 and above were seen). `false` means "ask the scalar parser", which
-//! also finds the place and the words: wrong lines and lines nested more than 61 deep end there.
+//! Owns: the grammar on bit masks. Promises: [`Answer::Valid`] only for a line that [`super::scalar`] accepts. Unsure
+//! means "ask the scalar parser", which also finds the place and the words: wrong lines and lines nested more than 61
+//! deep end there.
 //!
 //! How: a token is an opening quote, a bracket, a comma, a colon or the first byte of a number or literal. JSON's
 //! grammar is local but for two things, which container a comma belongs to and whether brackets match. So:
-//! - *Local rules* are set algebra on masks. "The token after one of `x`" is `(x << 1) + spaces`, where the addition
-//!   carries each bit over a run of white space; the same addition over string bytes leads from a string to what
-//!   follows it. Bits that leave a chunk enter the next one at bit 0.
+//! - *Masks.* Each chunk of 64 bytes is compared with the bytes that matter; the masks of eight chunks are then one
+//!   number of 512 bits, and all that follows happens once per group.
+//! - *Local rules* are set algebra. "The token after one of `x`" is `(x << 1) + spaces`, where the addition carries each
+//!   bit over a run of white space; the same addition over string bytes leads from a string to what follows it. Bits
+//!   that leave a group enter the next one at its bottom.
 //! - A colon behind a string that opened a container or followed a comma proves that the container is an object;
-//!   anything else in that place proves an array. Each bracket gathers the *proofs* since the bracket before it.
-//! - *Brackets* are packed, 64 to a word, and only these go one by one over a stack of bits, which is compared
-//!   with the proofs a word at a time.
+//!   anything else in that place proves an array. Each bracket gathers the *proofs* since the bracket before it, and a
+//!   closing bracket is a proof of its own kind; so each bracket says what container it must be in.
+//! - *Brackets* are packed, 64 to a word, and only these go one by one over a stack of bits, which is compared with what
+//!   they said a word at a time.
 //! - Integers are checked on masks; other numbers, literals and escapes branch off to where they stand.
 
 use super::scalar;
@@ -42,64 +45,53 @@ impl Job for CheckLine<'_> {
     #[inline(always)]
     fn run<V: Vector>(self, vector: V) -> Answer {
         let line = self.0;
-        let mut state = State {
-            stack: EMPTY_STACK,
-            non_ascii_at: usize::MAX,
-            ..State::default()
-        };
-        let (chunks, rest) = line.as_chunks::<CHUNK_BYTES>();
-        let mut base = 0;
-        for chunk in chunks {
-            if !state.chunk(vector, vector.load(chunk), line, base) {
+        let mut state = State::new(vector);
+        // The masks of the next group are made before those of this one are used: they are stored word by word and
+        // loaded whole, which would have to wait for the stores to settle.
+        let mut masks = [Masks::blank(vector), Masks::blank(vector)];
+        masks[0].of_group(vector, line, 0, &mut state.non_ascii_at);
+        let (mut base, mut now) = (0, 0);
+        while base < line.len() {
+            let next_base = base + V::GROUP_CHUNKS * CHUNK_BYTES;
+            if next_base < line.len() {
+                masks[now ^ 1].of_group(vector, line, next_base, &mut state.non_ascii_at);
+            }
+            if !state.group(vector, &mut masks[now], line, base) {
                 return Answer::Unsure;
             }
-            base += CHUNK_BYTES;
+            base = next_base;
+            now ^= 1;
         }
-        if !rest.is_empty() && !state.chunk(vector, vector.load_partial(rest), line, base) {
+        state.brackets.flush(&mut state.stack);
+        let complete =
+            state.in_string == 0 && state.stack.containers == EMPTY && state.stack.emptied == 1;
+        if !complete || state.stack.wrong != 0 || vector.any(state.wrong) {
             return Answer::Unsure;
         }
-        state
-            .brackets
-            .flush(&mut state.stack, &mut state.emptied, &mut state.wrong);
-        let complete = state.in_string == 0 && state.stack == EMPTY_STACK && state.emptied == 1;
-        match (state.wrong == 0 && complete, state.non_ascii_at) {
-            (false, _) => Answer::Unsure,
-            (true, usize::MAX) => Answer::Valid,
-            (true, at) => Answer::ValidIfUtf8From(at),
+        match state.non_ascii_at {
+            usize::MAX => Answer::Valid,
+            at => Answer::ValidIfUtf8From(at),
         }
     }
 }
 
-/// What one chunk hands to the next. Fields named `after_*` are 0 or 1: the bit that enters at bit 0.
-#[derive(Default)]
-struct State {
-    /// Any bit set: a rule is broken somewhere.
-    wrong: u64,
-    /// All ones inside a string.
-    in_string: u64,
-    /// The first byte is escaped by the last of the chunk before.
-    after_escape: u64,
-    /// First bytes that must be hex digits of a `\u` escape.
-    hex_due: u64,
-    after_value: u64,
-    after_colon: u64,
-    after_comma: u64,
-    after_element_string: u64,
-    after_scalar: u64,
-    after_zero_start: u64,
-    array_proof: u64,
-    object_proof: u64,
-    brackets: Brackets,
-    /// Open containers, innermost lowest: 1 an array, 0 an object; above them a 1 that marks the end.
-    stack: u64,
-    /// How often the stack became empty: exactly once, by the last bracket.
-    emptied: u64,
-    /// Start of the first chunk with a byte of 0x80 or above.
-    non_ascii_at: usize,
+/// Which bytes of a group are what, in or out of strings.
+struct Masks<V: Vector> {
+    /// Chunks that hold bytes of the line, at least one. The others look like white space.
+    chunks: usize,
+    quote: V::Words,
+    backslash: V::Words,
+    control: V::Words,
+    open: V::Words,
+    close: V::Words,
+    /// Bit 0x20, which parts curly from square brackets.
+    curly: V::Words,
+    colon: V::Words,
+    comma: V::Words,
+    space: V::Words,
+    digit: V::Words,
+    zero: V::Words,
 }
-
-/// No container is open. Read as a container it is an array, which is what a single value looks like.
-const EMPTY_STACK: u64 = 1;
 
 /// White space by its low four bits; index 1 holds a byte that no index-1 byte equals.
 const SPACES: [u8; 16] = *b" \0\0\0\0\0\0\0\0\t\n\0\0\r\0\0";
@@ -111,33 +103,156 @@ const ESCAPED: [u8; 16] = *b"\x01\0b\0tuf\0\0\0\0\0\\\0n/";
     clippy::inline_always,
     reason = "only inlined code gets the vector instructions of the caller"
 )]
-impl State {
-    /// Takes in one chunk, which starts at `base`; `false` when the line is certainly not for the fast path.
+impl<V: Vector> Masks<V> {
+    /// What a group without a byte looks like.
     #[inline(always)]
-    fn chunk<V: Vector>(&mut self, v: V, chunk: V::Chunk, line: &[u8], base: usize) -> bool {
-        let mut quote = v.equal(chunk, b'"');
-        let backslash = v.equal(chunk, b'\\');
-        if backslash | self.after_escape | self.hex_due != 0 {
-            quote &= !self.escapes(v, chunk, backslash, quote);
+    fn blank(v: V) -> Self {
+        let none = v.none();
+        let (zeros, ones) = (v.words(none), v.words(!none));
+        Self {
+            chunks: 0,
+            quote: zeros,
+            backslash: zeros,
+            control: zeros,
+            open: zeros,
+            close: zeros,
+            curly: zeros,
+            colon: zeros,
+            comma: zeros,
+            space: ones,
+            digit: zeros,
+            zero: zeros,
         }
+    }
+
+    #[inline(always)]
+    fn of_group(&mut self, v: V, line: &[u8], base: usize, non_ascii_at: &mut usize) {
+        let rest = &line[base..];
+        let group = &rest[..rest.len().min(V::GROUP_CHUNKS * CHUNK_BYTES)];
+        let (chunks, partial) = group.as_chunks::<CHUNK_BYTES>();
+        if chunks.len() < V::GROUP_CHUNKS {
+            *self = Self::blank(v);
+        }
+        let mut seen = v.load(&[b' '; CHUNK_BYTES]);
+        for (at, chunk) in chunks.iter().enumerate() {
+            let chunk = v.load(chunk);
+            seen = v.merge(seen, chunk);
+            self.set(v, at, chunk);
+        }
+        self.chunks = chunks.len();
+        if !partial.is_empty() {
+            let chunk = v.load_partial(partial);
+            seen = v.merge(seen, chunk);
+            self.set(v, self.chunks, chunk);
+            self.chunks += 1;
+        }
+        if v.non_ascii(seen) != 0 {
+            *non_ascii_at = base.min(*non_ascii_at);
+        }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, v: V, at: usize, chunk: V::Chunk) {
+        self.quote.as_mut()[at] = v.equal(chunk, b'"');
+        self.backslash.as_mut()[at] = v.equal(chunk, b'\\');
+        self.control.as_mut()[at] = v.within(chunk, 0, 0x20);
+        self.open.as_mut()[at] = v.equal_folded(chunk, b'{');
+        self.close.as_mut()[at] = v.equal_folded(chunk, b'}');
+        self.curly.as_mut()[at] = v.bit_0x20(chunk);
+        self.colon.as_mut()[at] = v.equal(chunk, b':');
+        self.comma.as_mut()[at] = v.equal(chunk, b',');
+        self.space.as_mut()[at] = v.equal_to_entry(chunk, &SPACES);
+        self.digit.as_mut()[at] = v.within(chunk, b'0', 10);
+        self.zero.as_mut()[at] = v.equal(chunk, b'0');
+    }
+}
+
+/// What one group hands to the next.
+struct State<V: Vector> {
+    /// Any bit set: a rule is broken somewhere.
+    wrong: V::Wide,
+    /// The last group's masks, whose top bits enter the next at the bottom.
+    before: Before<V::Wide>,
+    /// The carries of additions, 0 or 1.
+    carry: Carry,
+    /// 1 within a string.
+    in_string: u64,
+    /// 1 when the first byte is escaped by the last of the group before.
+    after_escape: u64,
+    /// First bytes that must be hex digits of a `\u` escape.
+    hex_due: u64,
+    brackets: Brackets,
+    stack: Stack,
+    /// Start of the first group with a byte of 0x80 or above.
+    non_ascii_at: usize,
+}
+
+struct Before<W> {
+    scalar: W,
+    zero_start: W,
+    value_close: W,
+    colon: W,
+    comma: W,
+}
+
+#[derive(Default)]
+struct Carry {
+    value: u64,
+    colon: u64,
+    comma: u64,
+    element: u64,
+    array: u64,
+    object: u64,
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the vector instructions of the caller"
+)]
+impl<V: Vector> State<V> {
+    #[inline(always)]
+    fn new(v: V) -> Self {
+        let none = v.none();
+        Self {
+            wrong: none,
+            before: Before {
+                scalar: none,
+                zero_start: none,
+                value_close: none,
+                colon: none,
+                comma: none,
+            },
+            carry: Carry::default(),
+            in_string: 0,
+            after_escape: 0,
+            hex_due: 0,
+            brackets: Brackets::default(),
+            stack: Stack::default(),
+            non_ascii_at: usize::MAX,
+        }
+    }
+
+    /// Takes in one group, which starts at `base`; `false` when the line is certainly not for the fast path.
+    #[inline(always)]
+    fn group(&mut self, v: V, masks: &mut Masks<V>, line: &[u8], base: usize) -> bool {
+        if v.any(v.wide(&masks.backslash)) || self.after_escape | self.hex_due != 0 {
+            self.escapes(v, masks, line, base);
+        }
+        let quote = v.wide(&masks.quote);
         // From each opening quote up to the byte before its closing quote.
-        let inside = v.prefix_xor(quote) ^ self.in_string;
-        self.in_string = (inside.cast_signed() >> 63).cast_unsigned();
-        self.wrong |= v.within(chunk, 0, 0x20) & inside;
-        let non_ascii = v.non_ascii(chunk);
-        if non_ascii != 0 {
-            self.non_ascii_at = self.non_ascii_at.min(base);
-        }
+        let (inside, in_string) = v.parity(quote, self.in_string);
+        self.in_string = in_string;
+        self.wrong |= v.wide(&masks.control) & inside;
         let string = inside | quote;
         let tokens = Tokens {
             string,
             string_open: quote & inside,
             string_close: quote & !inside,
-            open: v.equal_folded(chunk, b'{') & !string,
-            close: v.equal_folded(chunk, b'}') & !string,
-            colon: v.equal(chunk, b':') & !string,
-            comma: v.equal(chunk, b',') & !string,
-            space: v.equal_to_entry(chunk, &SPACES) & !string,
+            open: v.wide(&masks.open) & !string,
+            close: v.wide(&masks.close) & !string,
+            colon: v.wide(&masks.colon) & !string,
+            comma: v.wide(&masks.comma) & !string,
+            space: v.wide(&masks.space) & !string,
         };
         let Tokens {
             open,
@@ -148,24 +263,30 @@ impl State {
             ..
         } = tokens;
         let scalar = !(string | open | close | colon | comma | space);
-        let scalar_shifted = scalar << 1 | self.after_scalar;
-        self.after_scalar = scalar >> 63;
-        let scalar_start = scalar & !scalar_shifted;
-        let scalar_end = scalar_shifted & !scalar;
+        let behind_scalar = v.shift(scalar, self.before.scalar);
+        self.before.scalar = scalar;
+        let scalar_start = scalar & !behind_scalar;
 
-        let digit = v.within(chunk, b'0', 10);
-        let zero_start = v.equal(chunk, b'0') & scalar_start;
-        self.wrong |= (zero_start << 1 | self.after_zero_start) & digit;
-        self.after_zero_start = zero_start >> 63;
+        let digit = v.wide(&masks.digit);
+        let zero_start = v.wide(&masks.zero) & scalar_start;
+        self.wrong |= v.shift(zero_start, self.before.zero_start) & digit;
+        self.before.zero_start = zero_start;
 
-        let proofs = self.neighbours(&tokens, scalar_start, scalar_end);
-        self.nesting(v, open, open | close, !v.bit_0x20(chunk), proofs);
-        scalar & !digit == 0 || scalars_are_well_formed(line, base, scalar & !digit)
+        let proofs = self.neighbours(v, &tokens, scalar_start, behind_scalar & !scalar);
+        self.nesting(v, &tokens, !v.wide(&masks.curly), &proofs, masks.chunks);
+        let odd = scalar & !digit;
+        !v.any(odd) || scalars_are_well_formed(line, base, v.words(odd).as_ref())
     }
 
     /// The local rules, and the proofs of the container kinds.
     #[inline(always)]
-    fn neighbours(&mut self, tokens: &Tokens, scalar_start: u64, scalar_end: u64) -> Proofs {
+    fn neighbours(
+        &mut self,
+        v: V,
+        tokens: &Tokens<V::Wide>,
+        scalar_start: V::Wide,
+        scalar_end: V::Wide,
+    ) -> Proofs<V::Wide> {
         let Tokens {
             string,
             string_open,
@@ -176,28 +297,31 @@ impl State {
             comma,
             space,
         } = *tokens;
-        let value_end = (string_close | close) << 1 | scalar_end | self.after_value;
-        let (landed, over) = value_end.overflowing_add(space);
+        let value_close = string_close | close;
+        let value_end = v.shift(value_close, self.before.value_close) | scalar_end;
+        self.before.value_close = value_close;
+        let (landed, over) = v.add(value_end, space, self.carry.value);
+        self.carry.value = over;
         let follows_value = landed & !space;
-        self.after_value = (string_close | close) >> 63 | u64::from(over);
 
-        let (landed, over) = (colon << 1 | self.after_colon).overflowing_add(space);
+        let (landed, over) = v.add(v.shift(colon, self.before.colon), space, self.carry.colon);
+        self.before.colon = colon;
+        self.carry.colon = over;
         let follows_colon = landed & !space;
-        self.after_colon = colon >> 63 | u64::from(over);
 
-        let (landed, over) = (comma << 1 | self.after_comma).overflowing_add(space);
+        let (landed, over) = v.add(v.shift(comma, self.before.comma), space, self.carry.comma);
+        self.before.comma = comma;
+        self.carry.comma = over;
         let follows_comma = landed & !space;
-        self.after_comma = comma >> 63 | u64::from(over);
 
         // Strings that do not follow a colon follow a bracket or comma: keys, or elements of an array.
         let element = string_open & !follows_colon;
         let passed = string | space;
-        let (landed, over) = (element | self.after_element_string).overflowing_add(passed);
+        let (landed, over) = v.add(element, passed, self.carry.element);
+        self.carry.element = over;
         let follows_element = landed & !passed;
-        self.after_element_string = u64::from(over);
 
-        let starts = string_open | scalar_start | open;
-        self.wrong |= starts & follows_value;
+        self.wrong |= (string_open | scalar_start | open) & follows_value;
         self.wrong |= close & (follows_colon | follows_comma);
         self.wrong |= comma & !follows_value;
         self.wrong |= colon & !follows_element;
@@ -207,28 +331,65 @@ impl State {
         }
     }
 
-    /// Packs the brackets, each with what was proved between the bracket before it and itself.
+    /// Packs the brackets, each with the kind of container that it must be in.
     #[inline(always)]
-    fn nesting<V: Vector>(&mut self, v: V, open: u64, bracket: u64, square: u64, proofs: Proofs) {
-        let array = reach(proofs.array, bracket, &mut self.array_proof);
-        let object = reach(proofs.object, bracket, &mut self.object_proof);
-        let count = bracket.count_ones();
-        if self.brackets.count + count > u64::BITS {
-            self.brackets
-                .flush(&mut self.stack, &mut self.emptied, &mut self.wrong);
+    fn nesting(
+        &mut self,
+        v: V,
+        tokens: &Tokens<V::Wide>,
+        square: V::Wide,
+        proofs: &Proofs<V::Wide>,
+        chunks: usize,
+    ) {
+        let Tokens { open, close, .. } = *tokens;
+        let bracket = open | close;
+        // Every bracket has a proof: an opening one follows a colon or is an element, a closing one has its own kind.
+        let array = reach(v, proofs.array, bracket, &mut self.carry.array) | (close & square);
+        let object = reach(v, proofs.object, bracket, &mut self.carry.object) | (close & !square);
+        self.wrong |= array & object;
+        let (bracket, open) = (v.words(bracket), v.words(open));
+        let (square, array) = (v.words(square), v.words(array));
+        for chunk in 0..chunks.min(V::GROUP_CHUNKS) {
+            let places = bracket.as_ref()[chunk];
+            let count = places.count_ones();
+            if self.brackets.count + count > u64::BITS {
+                self.brackets.flush(&mut self.stack);
+            }
+            // A count of 64 can only stand when this chunk adds none: shifting by 63 then loses nothing.
+            let place = self.brackets.count.min(63);
+            self.brackets.open |= v.gather(open.as_ref()[chunk], places) << place;
+            self.brackets.square |= v.gather(square.as_ref()[chunk], places) << place;
+            self.brackets.in_array |= v.gather(array.as_ref()[chunk], places) << place;
+            self.brackets.count += count;
         }
-        // A count of 64 can only stand when this chunk adds none: shifting by 63 then loses nothing.
-        let place = self.brackets.count.min(63);
-        self.brackets.open |= v.gather(open, bracket) << place;
-        self.brackets.square |= v.gather(square, bracket) << place;
-        self.brackets.array |= v.gather(array, bracket) << place;
-        self.brackets.object |= v.gather(object, bracket) << place;
-        self.brackets.count += count;
     }
 
-    /// Which bytes a backslash escapes, after checking that they may be; rare, so not inlined into the loop's path.
+    /// Checks what backslashes escape, and takes escaped quotes out of the masks. Rare, so chunk by chunk.
     #[inline(always)]
-    fn escapes<V: Vector>(&mut self, v: V, chunk: V::Chunk, backslash: u64, quote: u64) -> u64 {
+    fn escapes(&mut self, v: V, masks: &mut Masks<V>, line: &[u8], base: usize) {
+        let mut wrong = v.words(v.none());
+        for at in 0..masks.chunks.min(V::GROUP_CHUNKS) {
+            let backslash = masks.backslash.as_ref()[at];
+            if backslash | self.after_escape | self.hex_due == 0 {
+                continue;
+            }
+            let escaped = self.escaped(backslash);
+            let chunk = v.load_partial(&line[base + at * CHUNK_BYTES..]);
+            let quote = masks.quote.as_ref()[at];
+            let permitted = v.equal_to_entry(chunk, &ESCAPED) | v.equal(chunk, b'r') | quote;
+            let unicode = escaped & v.equal(chunk, b'u');
+            let hex = masks.digit.as_ref()[at] | v.within_folded(chunk, b'a', 6);
+            let due = unicode << 1 | unicode << 2 | unicode << 3 | unicode << 4 | self.hex_due;
+            self.hex_due = unicode >> 63 | unicode >> 62 | unicode >> 61 | unicode >> 60;
+            wrong.as_mut()[at] = (escaped & !permitted) | (due & !hex);
+            masks.quote.as_mut()[at] = quote & !escaped;
+        }
+        self.wrong |= v.wide(&wrong);
+    }
+
+    /// Which bytes of a chunk a backslash escapes.
+    #[inline(always)]
+    fn escaped(&mut self, backslash: u64) -> u64 {
         const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
         // Runs of backslashes alternate between escaping and escaped. Subtraction finds for each run that starts with
         // an escape the end of that alternation, whatever the parity of its start (the method of simdjson).
@@ -236,123 +397,136 @@ impl State {
         let alternating = (starts << 1 | ODD).wrapping_sub(starts) ^ ODD;
         let escaped = alternating ^ (backslash | self.after_escape);
         self.after_escape = (alternating & backslash) >> 63;
-
-        let permitted = v.equal_to_entry(chunk, &ESCAPED) | v.equal(chunk, b'r') | quote;
-        self.wrong |= escaped & !permitted;
-        let unicode = escaped & v.equal(chunk, b'u');
-        let hex = v.within(chunk, b'0', 10) | v.within_folded(chunk, b'a', 6);
-        let due = unicode << 1 | unicode << 2 | unicode << 3 | unicode << 4 | self.hex_due;
-        self.wrong |= due & !hex;
-        self.hex_due = unicode >> 63 | unicode >> 62 | unicode >> 61 | unicode >> 60;
         escaped
     }
 }
 
-/// Structure of one chunk, outside strings but for the first three.
+/// Structure of one group, outside strings but for the first three.
 #[derive(Clone, Copy)]
-struct Tokens {
+struct Tokens<W> {
     /// Strings with both quotes.
-    string: u64,
-    string_open: u64,
-    string_close: u64,
-    open: u64,
-    close: u64,
-    colon: u64,
-    comma: u64,
-    space: u64,
+    string: W,
+    string_open: W,
+    string_close: W,
+    open: W,
+    close: W,
+    colon: W,
+    comma: W,
+    space: W,
 }
 
 /// Bytes that show the kind of the container they are in (for a bracket: that it is in).
-#[derive(Clone, Copy)]
-struct Proofs {
-    array: u64,
-    object: u64,
+struct Proofs<W> {
+    array: W,
+    object: W,
 }
 
 /// The brackets not yet compared with the stack, the first lowest, one bit a bracket in each word.
 #[derive(Default)]
 struct Brackets {
     count: u32,
+    /// It opens a container.
     open: u64,
+    /// It is `[` or `]`.
     square: u64,
-    /// Something since the bracket before proves that the container is an array.
-    array: u64,
-    /// Something since the bracket before proves that the container is an object.
-    object: u64,
+    /// It must be within an array; else within an object.
+    in_array: u64,
+}
+
+/// The containers open now, and what was found out about them.
+struct Stack {
+    /// Innermost lowest: 1 an array, 0 an object; above them a 1 that marks the end.
+    containers: u64,
+    /// How often it became empty: exactly once, by the last bracket, if all is well.
+    emptied: u64,
+    /// Any bit set: a bracket was not where it said.
+    wrong: u64,
+}
+
+/// No container is open. Read as a container it is an array, which is what a single value looks like.
+const EMPTY: u64 = 1;
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self {
+            containers: EMPTY,
+            emptied: 0,
+            wrong: 0,
+        }
+    }
 }
 
 impl Brackets {
     /// Plays the brackets over the stack, compares, and starts anew.
     #[inline]
-    fn flush(&mut self, stack: &mut u64, emptied: &mut u64, wrong: &mut u64) {
-        let mut containers = 0;
-        let mut open = self.open;
-        let mut square = self.square;
-        let (mut top, mut empty) = (*stack, *emptied);
-        for place in 0..self.count {
-            containers |= (top & 1) << place;
+    fn flush(&mut self, stack: &mut Stack) {
+        let Self {
+            count,
+            mut open,
+            mut square,
+            in_array,
+        } = std::mem::take(self);
+        let (mut found, mut top, mut emptied, mut deep) = (0, stack.containers, stack.emptied, 0);
+        for place in 0..count {
+            found |= (top & 1) << place;
             top = if open & 1 == 1 {
                 top << 1 | (square & 1)
             } else {
                 top >> 1
             };
-            empty += u64::from(top <= EMPTY_STACK);
+            emptied += u64::from(top <= EMPTY);
             // Deeper than the stack is wide: the scalar parser knows the real limit.
-            *wrong |= top >> 63;
+            deep |= top >> 63;
             open >>= 1;
             square >>= 1;
         }
-        (*stack, *emptied) = (top, empty);
-        *wrong |= self.array & !containers | self.object & containers;
-        let listed = if self.count == 64 {
-            u64::MAX
-        } else {
-            (1 << self.count) - 1
+        *stack = Stack {
+            containers: top,
+            emptied,
+            wrong: stack.wrong | deep | (found ^ in_array),
         };
-        *wrong |= (self.square ^ containers) & !self.open & listed;
-        *self = Self::default();
     }
 }
 
 /// The `brackets` that have one of `marks` on them or between the bracket before and themselves. `carry` brings and
-/// takes a mark over the chunk's edge.
+/// takes a mark over the group's edge.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
     reason = "only inlined code gets the vector instructions of the caller"
 )]
-fn reach(marks: u64, brackets: u64, carry: &mut u64) -> u64 {
+fn reach<V: Vector>(v: V, marks: V::Wide, brackets: V::Wide, carry: &mut u64) -> V::Wide {
     // A run of bytes that are no brackets is a run of ones: adding marks within it carries exactly one bit out of it.
-    let between = !brackets;
-    let (sum, over) = between.overflowing_add(marks & between);
-    let (sum, over_carry) = sum.overflowing_add(*carry);
-    *carry = u64::from(over | over_carry);
+    let (sum, over) = v.add(!brackets, marks & !brackets, *carry);
+    *carry = over;
     (sum | marks) & brackets
 }
 
 /// Checks the numbers and literals that hold the bytes of `marks`, which are not digits. They may have begun in an
-/// earlier chunk.
+/// earlier group.
 #[inline(never)]
-fn scalars_are_well_formed(line: &[u8], base: usize, mut marks: u64) -> bool {
-    while marks != 0 {
-        let mut start = base + marks.trailing_zeros() as usize;
-        // Not quadratic: a number holds at most five bytes that are no digits, and any other run ends the check.
-        while start > 0 && !scalar::ends_scalar(line[start - 1]) {
-            start -= 1;
+fn scalars_are_well_formed(line: &[u8], base: usize, marks: &[u64]) -> bool {
+    let mut checked = 0;
+    for (chunk, word) in marks.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            let at = base + chunk * CHUNK_BYTES + left.trailing_zeros() as usize;
+            left &= left - 1;
+            if at < checked {
+                continue;
+            }
+            let mut start = at;
+            // Not quadratic: a number holds at most five bytes that are no digits, and any other run ends the check.
+            while start > 0 && !scalar::ends_scalar(line[start - 1]) {
+                start -= 1;
+            }
+            match scalar::skip_scalar(line, start) {
+                Ok(end) if line.get(end).is_none_or(|byte| scalar::ends_scalar(*byte)) => {
+                    checked = end
+                }
+                _ => return false,
+            }
         }
-        let Ok(end) = scalar::skip_scalar(line, start) else {
-            return false;
-        };
-        if line
-            .get(end)
-            .is_some_and(|byte| !scalar::ends_scalar(*byte))
-        {
-            return false;
-        }
-        marks = match end - base {
-            0..CHUNK_BYTES => marks & u64::MAX << (end - base),
-            _ => 0,
-        };
     }
     true
 }

@@ -11,20 +11,35 @@
     reason = "vector loads through pointers, and calls into functions compiled for a CPU level"
 )]
 
+use std::ops::{BitAnd, BitOr, BitOrAssign, BitXor, Not};
 use std::sync::OnceLock;
 
 /// Bytes of one chunk: one bit of a mask each.
 pub const CHUNK_BYTES: usize = 64;
 
-/// What one level can do with a chunk. Bit `i` of every mask speaks of byte `i`.
+/// What one level can do: turn a chunk of 64 bytes into masks (bit `i` speaks of byte `i`), and calculate with the
+/// masks of a group of chunks as with one number of up to 512 bits.
 pub trait Vector: Copy {
+    /// Chunks of one group: one word of wide masks each.
+    const GROUP_CHUNKS: usize;
     /// A chunk in vector registers.
     type Chunk: Copy;
+    /// The masks of a group as plain words, the first chunk first: an array of [`Self::GROUP_CHUNKS`].
+    type Words: Copy + AsRef<[u64]> + AsMut<[u64]>;
+    /// The masks of a group, as one number: the first chunk is the lowest word.
+    type Wide: Copy
+        + BitAnd<Output = Self::Wide>
+        + BitOr<Output = Self::Wide>
+        + BitOrAssign
+        + BitXor<Output = Self::Wide>
+        + Not<Output = Self::Wide>;
 
     /// Loads a whole chunk.
     fn load(self, bytes: &[u8; CHUNK_BYTES]) -> Self::Chunk;
     /// Loads the first 64 bytes at most, and fills up with spaces.
     fn load_partial(self, bytes: &[u8]) -> Self::Chunk;
+    /// The bits of both.
+    fn merge(self, one: Self::Chunk, other: Self::Chunk) -> Self::Chunk;
     /// Bytes equal to `byte`.
     fn equal(self, chunk: Self::Chunk, byte: u8) -> u64;
     /// Bytes that are `byte` once bit 0x20 is set: letters without case, `[` as `{`, `]` as `}`.
@@ -40,10 +55,23 @@ pub trait Vector: Copy {
     fn non_ascii(self, chunk: Self::Chunk) -> u64;
     /// Bytes with bit 0x20 set.
     fn bit_0x20(self, chunk: Self::Chunk) -> u64;
-    /// Bit `i` of the result is the parity of bits `0..=i`.
-    fn prefix_xor(self, bits: u64) -> u64;
     /// The bits of `bits` at the places set in `places`, packed to the low end.
     fn gather(self, bits: u64, places: u64) -> u64;
+
+    /// No bit set.
+    fn none(self) -> Self::Wide;
+    /// Wide masks from words.
+    fn wide(self, words: &Self::Words) -> Self::Wide;
+    /// Words from wide masks.
+    fn words(self, wide: Self::Wide) -> Self::Words;
+    /// True when a bit is set.
+    fn any(self, wide: Self::Wide) -> bool;
+    /// All bits one place up; the top bit of `before`, the group before, enters at the bottom.
+    fn shift(self, wide: Self::Wide, before: Self::Wide) -> Self::Wide;
+    /// Sum with a carry, 0 or 1, in and out.
+    fn add(self, one: Self::Wide, other: Self::Wide, carry: u64) -> (Self::Wide, u64);
+    /// Bit `i` of the result is the parity of bits `0..=i` and `carry`, 0 or 1; with the carry for the group behind.
+    fn parity(self, wide: Self::Wide, carry: u64) -> (Self::Wide, u64);
 }
 
 /// A loop written once for all levels. `run` and all it calls per chunk must be `#[inline(always)]`.
@@ -159,17 +187,95 @@ mod tests {
                 bits_of(&bytes, |b| b == b'7')
             );
             let (bits, places) = (v.equal_folded(chunk, b'{'), v.bit_0x20(chunk));
-            let (mut parity, mut packed, mut count) = (0, 0, 0);
+            let (mut packed, mut count) = (0, 0);
             for at in 0..64 {
-                let ones = (bits & (u64::MAX >> (63 - at))).count_ones();
-                parity |= u64::from(ones & 1) << at;
                 if places >> at & 1 == 1 {
                     packed |= (bits >> at & 1) << count;
                     count += 1;
                 }
             }
-            assert_eq!(v.prefix_xor(bits), parity);
             assert_eq!(v.gather(bits, places), packed);
+            assert_eq!(
+                v.non_ascii(v.merge(chunk, v.load(&[0x80; CHUNK_BYTES]))),
+                u64::MAX
+            );
+        }
+    }
+
+    /// Checks the arithmetic on wide masks of one level against the bit loop that defines it.
+    struct CalculatesLikeBitLoop {
+        one: [u64; 8],
+        other: [u64; 8],
+        carry: u64,
+    }
+
+    impl Job for CalculatesLikeBitLoop {
+        type Output = ();
+        #[inline(always)]
+        fn run<V: Vector>(self, v: V) {
+            let Self { one, other, carry } = self;
+            let words = V::GROUP_CHUNKS;
+            let (mut shifted, mut sum, mut parity) = ([0; 8], [0; 8], [0; 8]);
+            let (mut shift_bit, mut carry_bit, mut parity_bit) =
+                (other[words - 1] >> 63, carry, carry);
+            for place in 0..words * 64 {
+                let (word, bit) = (place / 64, place % 64);
+                let (a, b) = (one[word] >> bit & 1, other[word] >> bit & 1);
+                shifted[word] |= shift_bit << bit;
+                shift_bit = a;
+                sum[word] |= (a ^ b ^ carry_bit) << bit;
+                carry_bit = u64::from(a + b + carry_bit >= 2);
+                parity_bit ^= a;
+                parity[word] |= parity_bit << bit;
+            }
+            let wide = |from: &[u64]| {
+                let mut to = v.words(v.none());
+                to.as_mut().copy_from_slice(&from[..words]);
+                v.wide(&to)
+            };
+            let (a, b) = (wide(&one), wide(&other));
+            assert_eq!(v.words(v.shift(a, b)).as_ref(), &shifted[..words]);
+            let (wide, over) = v.add(a, b, carry);
+            assert_eq!((v.words(wide).as_ref(), over), (&sum[..words], carry_bit));
+            let (wide, over) = v.parity(a, carry);
+            assert_eq!(
+                (v.words(wide).as_ref(), over),
+                (&parity[..words], parity_bit)
+            );
+            assert_eq!(v.any(a), one[..words].iter().any(|word| *word != 0));
+            assert!(!v.any(a ^ a) && v.any(a | !a) && !v.any(a & !a));
+        }
+    }
+
+    #[test]
+    fn every_level_calculates_what_the_bit_loop_calculates() {
+        // Words that make carries run: all ones and zeros beside random ones.
+        let mut state = 7_u64;
+        let mut word = |kind: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            match (state >> 33) % kind {
+                0 => u64::MAX,
+                1 => 0,
+                2 => 1 << (state >> 58),
+                3 => u64::MAX << (state >> 58),
+                _ => state ^ state >> 29,
+            }
+        };
+        for round in 0..2_000 {
+            let kind = 2 + round % 6;
+            let (one, other) = (
+                std::array::from_fn(|_| word(kind)),
+                std::array::from_fn(|_| word(kind)),
+            );
+            for level in Level::available() {
+                level.run(CalculatesLikeBitLoop {
+                    one,
+                    other,
+                    carry: round & 1,
+                });
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! The two levels of x86-64: AVX-512 (BW, VBMI2 generation) and AVX2. See the parent for the contract.
 //!
-//! AVX2 packs bits with a loop, since `pext` is microcode on the AMD generations that end at AVX2.
+//! AVX2 has groups of one chunk, whose masks are plain words, and packs bits with a loop, since `pext` is microcode on the AMD generations that end at AVX2.
 
 use super::{CHUNK_BYTES, Job, Kind, Level, Vector};
 use std::arch::x86_64::*;
+use std::ops::{BitAnd, BitOr, BitOrAssign, BitXor, Not};
 
 pub(super) fn available() -> Vec<Level> {
     let mut levels = Vec::new();
@@ -17,7 +18,9 @@ pub(super) fn available() -> Vec<Level> {
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vbmi2")
+        && is_x86_feature_detected!("vpclmulqdq")
     {
         levels.push(Level(Kind::Avx512));
     }
@@ -28,7 +31,7 @@ pub(super) fn available() -> Vec<Level> {
 }
 
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt"
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,vpclmulqdq,pclmulqdq,avx2,bmi1,bmi2,lzcnt,popcnt"
 )]
 pub(super) fn run_avx512<J: Job>(job: J) -> J::Output {
     job.run(Avx512(()))
@@ -61,6 +64,10 @@ macro_rules! on_level {
 )]
 impl Vector for Avx512 {
     type Chunk = __m512i;
+    type Words = [u64; 8];
+    type Wide = Wide512;
+
+    const GROUP_CHUNKS: usize = 8;
 
     #[inline(always)]
     fn load(self, bytes: &[u8; CHUNK_BYTES]) -> __m512i {
@@ -70,6 +77,10 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn load_partial(self, bytes: &[u8]) -> __m512i {
         on_level!(avx512::load_partial(bytes))
+    }
+    #[inline(always)]
+    fn merge(self, one: __m512i, other: __m512i) -> __m512i {
+        on_level!(_mm512_or_si512(one, other))
     }
     #[inline(always)]
     fn equal(self, chunk: __m512i, byte: u8) -> u64 {
@@ -100,12 +111,43 @@ impl Vector for Avx512 {
         on_level!(avx512::bit_0x20(chunk))
     }
     #[inline(always)]
-    fn prefix_xor(self, bits: u64) -> u64 {
-        on_level!(prefix_xor(bits))
-    }
-    #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
         on_level!(_pext_u64(bits, places))
+    }
+
+    #[inline(always)]
+    fn none(self) -> Wide512 {
+        Wide512(on_level!(_mm512_setzero_si512()))
+    }
+    #[inline(always)]
+    fn wide(self, words: &[u64; 8]) -> Wide512 {
+        // SAFETY: the array is 64 readable bytes, and the load needs no alignment; the token proves the features.
+        Wide512(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
+    }
+    #[inline(always)]
+    fn words(self, wide: Wide512) -> [u64; 8] {
+        let mut words = [0; 8];
+        // SAFETY: the array is 64 writable bytes, and the store needs no alignment; the token proves the features.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), wide.0) };
+        words
+    }
+    #[inline(always)]
+    fn any(self, wide: Wide512) -> bool {
+        on_level!(_mm512_test_epi64_mask(wide.0, wide.0)) != 0
+    }
+    #[inline(always)]
+    fn shift(self, wide: Wide512, before: Wide512) -> Wide512 {
+        Wide512(on_level!(avx512::shift(wide.0, before.0)))
+    }
+    #[inline(always)]
+    fn add(self, one: Wide512, other: Wide512, carry: u64) -> (Wide512, u64) {
+        let (sum, over) = on_level!(avx512::add(one.0, other.0, carry));
+        (Wide512(sum), over)
+    }
+    #[inline(always)]
+    fn parity(self, wide: Wide512, carry: u64) -> (Wide512, u64) {
+        let (parity, over) = on_level!(avx512::parity(wide.0, carry));
+        (Wide512(parity), over)
     }
 }
 
@@ -115,6 +157,10 @@ impl Vector for Avx512 {
 )]
 impl Vector for Avx2 {
     type Chunk = [__m256i; 2];
+    type Words = [u64; 1];
+    type Wide = u64;
+
+    const GROUP_CHUNKS: usize = 1;
 
     #[inline(always)]
     fn load(self, bytes: &[u8; CHUNK_BYTES]) -> [__m256i; 2] {
@@ -126,6 +172,10 @@ impl Vector for Avx2 {
         let count = bytes.len().min(CHUNK_BYTES);
         whole[..count].copy_from_slice(&bytes[..count]);
         self.load(&whole)
+    }
+    #[inline(always)]
+    fn merge(self, one: [__m256i; 2], other: [__m256i; 2]) -> [__m256i; 2] {
+        on_level!(avx2::merge(one, other))
     }
     #[inline(always)]
     fn equal(self, chunk: [__m256i; 2], byte: u8) -> u64 {
@@ -156,10 +206,6 @@ impl Vector for Avx2 {
         on_level!(avx2::bit_0x20(chunk))
     }
     #[inline(always)]
-    fn prefix_xor(self, bits: u64) -> u64 {
-        on_level!(prefix_xor(bits))
-    }
-    #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
         let (mut left, mut packed, mut count) = (places, 0, 0);
         while left != 0 {
@@ -169,18 +215,138 @@ impl Vector for Avx2 {
         }
         packed
     }
+
+    #[inline(always)]
+    fn none(self) -> u64 {
+        0
+    }
+    #[inline(always)]
+    fn wide(self, words: &[u64; 1]) -> u64 {
+        words[0]
+    }
+    #[inline(always)]
+    fn words(self, wide: u64) -> [u64; 1] {
+        [wide]
+    }
+    #[inline(always)]
+    fn any(self, wide: u64) -> bool {
+        wide != 0
+    }
+    #[inline(always)]
+    fn shift(self, wide: u64, before: u64) -> u64 {
+        wide << 1 | before >> 63
+    }
+    #[inline(always)]
+    fn add(self, one: u64, other: u64, carry: u64) -> (u64, u64) {
+        let (partial, over) = one.overflowing_add(other);
+        let (sum, over_carry) = partial.overflowing_add(carry);
+        (sum, u64::from(over | over_carry))
+    }
+    #[inline(always)]
+    fn parity(self, wide: u64, carry: u64) -> (u64, u64) {
+        let parity = on_level!(avx2::prefix_xor(wide)) ^ carry.wrapping_neg();
+        (parity, parity >> 63)
+    }
 }
 
-#[target_feature(enable = "pclmulqdq")]
-#[inline]
-fn prefix_xor(bits: u64) -> u64 {
-    let ones = _mm_set1_epi8(-1);
-    let product = _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits.cast_signed()), ones);
-    _mm_cvtsi128_si64(product).cast_unsigned()
+/// Wide masks in one register; made only by the methods of [`Avx512`], so its instructions are there.
+#[derive(Clone, Copy)]
+struct Wide512(__m512i);
+
+macro_rules! operator {
+    ($operator:ident, $method:ident, $intrinsic:ident) => {
+        #[expect(
+            clippy::inline_always,
+            reason = "only inlined code gets the instructions of the caller"
+        )]
+        impl $operator for Wide512 {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Self(on_level!($intrinsic(self.0, other.0)))
+            }
+        }
+    };
+}
+
+operator!(BitAnd, bitand, _mm512_and_si512);
+operator!(BitOr, bitor, _mm512_or_si512);
+operator!(BitXor, bitxor, _mm512_xor_si512);
+
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the instructions of the caller"
+)]
+impl BitOrAssign for Wide512 {
+    #[inline(always)]
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the instructions of the caller"
+)]
+impl Not for Wide512 {
+    type Output = Self;
+    #[inline(always)]
+    fn not(self) -> Self {
+        self ^ Self::ONES
+    }
+}
+
+impl Wide512 {
+    // SAFETY: both types are 64 bytes, and every pattern of bits is a value of either.
+    const ONES: Self = Self(unsafe { std::mem::transmute::<[u64; 8], __m512i>([u64::MAX; 8]) });
 }
 
 mod avx512 {
     use super::*;
+
+    #[target_feature(enable = "avx512f,avx512vbmi2")]
+    #[inline]
+    pub(super) fn shift(wide: __m512i, before: __m512i) -> __m512i {
+        let below = _mm512_alignr_epi64::<7>(wide, before);
+        _mm512_shldi_epi64::<1>(wide, below)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub(super) fn add(one: __m512i, other: __m512i, carry: u64) -> (__m512i, u64) {
+        let ones = _mm512_set1_epi64(-1);
+        let sums = _mm512_add_epi64(one, other);
+        // A word makes a carry or, when all ones, passes one on. Adding the words' bits as one small number lets the
+        // carries run through the passing words just as through the wide number.
+        let made = u64::from(_mm512_cmplt_epu64_mask(sums, one));
+        let passing = u64::from(_mm512_cmpeq_epi64_mask(sums, ones));
+        let ran = (made << 1 | carry) + passing;
+        let [receiving, over, ..] = (ran ^ passing).to_le_bytes();
+        (
+            _mm512_mask_sub_epi64(sums, receiving, sums, ones),
+            u64::from(over),
+        )
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,vpclmulqdq")]
+    #[inline]
+    pub(super) fn parity(wide: __m512i, carry: u64) -> (__m512i, u64) {
+        let ones = _mm512_set1_epi64(-1);
+        // A carryless product with all ones is the parity from the bottom up, of every second word at a time.
+        let even = _mm512_clmulepi64_epi128::<0x00>(wide, ones);
+        let odd = _mm512_clmulepi64_epi128::<0x01>(wide, ones);
+        let within = _mm512_unpacklo_epi64(even, odd);
+        let mut words = u64::from(_mm512_movepi64_mask(within));
+        words ^= words << 1;
+        words ^= words << 2;
+        words ^= words << 4;
+        let words = (words << 1 & 0x1ff) ^ carry.wrapping_neg();
+        let [flipped, over, ..] = words.to_le_bytes();
+        (
+            _mm512_mask_xor_epi64(within, flipped, within, ones),
+            u64::from(over & 1),
+        )
+    }
 
     #[target_feature(enable = "avx512f,avx512bw,bmi2")]
     #[inline]
@@ -241,6 +407,24 @@ mod avx512 {
 
 mod avx2 {
     use super::*;
+
+    #[target_feature(enable = "pclmulqdq")]
+    #[inline]
+    pub(super) fn prefix_xor(bits: u64) -> u64 {
+        // A carryless product with all ones is the parity from the bottom up.
+        let product =
+            _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits.cast_signed()), _mm_set1_epi8(-1));
+        _mm_cvtsi128_si64(product).cast_unsigned()
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn merge(one: [__m256i; 2], other: [__m256i; 2]) -> [__m256i; 2] {
+        [
+            _mm256_or_si256(one[0], other[0]),
+            _mm256_or_si256(one[1], other[1]),
+        ]
+    }
 
     #[target_feature(enable = "avx2")]
     #[inline]
