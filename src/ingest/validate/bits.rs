@@ -46,21 +46,24 @@ impl Job for CheckLine<'_> {
     fn run<V: Vector>(self, vector: V) -> Answer {
         let line = self.0;
         let mut state = State::new(vector);
-        // The masks of the next group are made before those of this one are used: they are stored word by word and
-        // loaded whole, which would have to wait for the stores to settle.
-        let mut masks = [Masks::blank(vector), Masks::blank(vector)];
-        masks[0].of_group(vector, line, 0, &mut state.non_ascii_at);
-        let (mut base, mut now) = (0, 0);
+        let mut masks = Masks::blank(vector);
+        masks.fill(vector, line, 0, &mut state.non_ascii_at);
+        let mut base = 0;
         while base < line.len() {
+            let pending = state.group(vector, &mut masks, line, base);
             let next_base = base + V::GROUP_CHUNKS * CHUNK_BYTES;
+            // The grammar is one long chain of dependent steps, the masks are none: made here, between a group's
+            // grammar and its brackets, the masks of the next group cost next to nothing.
             if next_base < line.len() {
-                masks[now ^ 1].of_group(vector, line, next_base, &mut state.non_ascii_at);
+                masks.fill(vector, line, next_base, &mut state.non_ascii_at);
             }
-            if !state.group(vector, &mut masks[now], line, base) {
+            state.nesting(vector, &pending);
+            if vector.any(pending.odd)
+                && !scalars_are_well_formed(line, base, vector.words(pending.odd).as_ref())
+            {
                 return Answer::Unsure;
             }
             base = next_base;
-            now ^= 1;
         }
         state.brackets.flush(&mut state.stack);
         let complete =
@@ -77,7 +80,7 @@ impl Job for CheckLine<'_> {
 
 /// Which bytes of a group are what, in or out of strings.
 struct Masks<V: Vector> {
-    /// Chunks that hold bytes of the line, at least one. The others look like white space.
+    /// Chunks that hold bytes of the line, at least one. The others are blank.
     chunks: usize,
     quote: V::Words,
     backslash: V::Words,
@@ -108,7 +111,7 @@ impl<V: Vector> Masks<V> {
     #[inline(always)]
     fn blank(v: V) -> Self {
         let none = v.none();
-        let (zeros, ones) = (v.words(none), v.words(!none));
+        let zeros = v.words(none);
         Self {
             chunks: 0,
             quote: zeros,
@@ -119,14 +122,14 @@ impl<V: Vector> Masks<V> {
             curly: zeros,
             colon: zeros,
             comma: zeros,
-            space: ones,
+            space: zeros,
             digit: zeros,
             zero: zeros,
         }
     }
 
     #[inline(always)]
-    fn of_group(&mut self, v: V, line: &[u8], base: usize, non_ascii_at: &mut usize) {
+    fn fill(&mut self, v: V, line: &[u8], base: usize, non_ascii_at: &mut usize) {
         let rest = &line[base..];
         let group = &rest[..rest.len().min(V::GROUP_CHUNKS * CHUNK_BYTES)];
         let (chunks, partial) = group.as_chunks::<CHUNK_BYTES>();
@@ -232,9 +235,9 @@ impl<V: Vector> State<V> {
         }
     }
 
-    /// Takes in one group, which starts at `base`; `false` when the line is certainly not for the fast path.
+    /// Checks the grammar of one group, which starts at `base`, but for what it leaves pending.
     #[inline(always)]
-    fn group(&mut self, v: V, masks: &mut Masks<V>, line: &[u8], base: usize) -> bool {
+    fn group(&mut self, v: V, masks: &mut Masks<V>, line: &[u8], base: usize) -> Pending<V> {
         if v.any(v.wide(&masks.backslash)) || self.after_escape | self.hex_due != 0 {
             self.escapes(v, masks, line, base);
         }
@@ -244,6 +247,7 @@ impl<V: Vector> State<V> {
         self.in_string = in_string;
         self.wrong |= v.wide(&masks.control) & inside;
         let string = inside | quote;
+        let beyond = v.from_bit(line.len() - base);
         let tokens = Tokens {
             string,
             string_open: quote & inside,
@@ -252,7 +256,7 @@ impl<V: Vector> State<V> {
             close: v.wide(&masks.close) & !string,
             colon: v.wide(&masks.colon) & !string,
             comma: v.wide(&masks.comma) & !string,
-            space: v.wide(&masks.space) & !string,
+            space: v.wide(&masks.space) & !string & !beyond,
         };
         let Tokens {
             open,
@@ -262,7 +266,7 @@ impl<V: Vector> State<V> {
             space,
             ..
         } = tokens;
-        let scalar = !(string | open | close | colon | comma | space);
+        let scalar = !(string | open | close | colon | comma | space | beyond);
         let behind_scalar = v.shift(scalar, self.before.scalar);
         self.before.scalar = scalar;
         let scalar_start = scalar & !behind_scalar;
@@ -273,9 +277,19 @@ impl<V: Vector> State<V> {
         self.before.zero_start = zero_start;
 
         let proofs = self.neighbours(v, &tokens, scalar_start, behind_scalar & !scalar);
-        self.nesting(v, &tokens, !v.wide(&masks.curly), &proofs, masks.chunks);
-        let odd = scalar & !digit;
-        !v.any(odd) || scalars_are_well_formed(line, base, v.words(odd).as_ref())
+        let (bracket, square) = (open | close, !v.wide(&masks.curly));
+        // Every bracket has a proof: an opening one follows a colon or is an element, a closing one has its own kind.
+        let array = reach(v, proofs.array, bracket, &mut self.carry.array) | (close & square);
+        let object = reach(v, proofs.object, bracket, &mut self.carry.object) | (close & !square);
+        self.wrong |= array & object;
+        Pending {
+            chunks: masks.chunks,
+            bracket: v.words(bracket),
+            open: v.words(open),
+            square: v.words(square),
+            array: v.words(array),
+            odd: scalar & !digit,
+        }
     }
 
     /// The local rules, and the proofs of the container kinds.
@@ -298,21 +312,24 @@ impl<V: Vector> State<V> {
             space,
         } = *tokens;
         let value_close = string_close | close;
-        let value_end = v.shift(value_close, self.before.value_close) | scalar_end;
-        self.before.value_close = value_close;
-        let (landed, over) = v.add(value_end, space, self.carry.value);
-        self.carry.value = over;
-        let follows_value = landed & !space;
-
-        let (landed, over) = v.add(v.shift(colon, self.before.colon), space, self.carry.colon);
-        self.before.colon = colon;
-        self.carry.colon = over;
-        let follows_colon = landed & !space;
-
-        let (landed, over) = v.add(v.shift(comma, self.before.comma), space, self.carry.comma);
-        self.before.comma = comma;
-        self.carry.comma = over;
-        let follows_comma = landed & !space;
+        let behind_value = v.shift(value_close, self.before.value_close) | scalar_end;
+        let behind_colon = v.shift(colon, self.before.colon);
+        let behind_comma = v.shift(comma, self.before.comma);
+        (
+            self.before.value_close,
+            self.before.colon,
+            self.before.comma,
+        ) = (value_close, colon, comma);
+        let (follows_value, follows_colon, follows_comma) =
+            if v.any(space) || self.carry.value | self.carry.colon | self.carry.comma != 0 {
+                (
+                    over_space(v, behind_value, space, &mut self.carry.value),
+                    over_space(v, behind_colon, space, &mut self.carry.colon),
+                    over_space(v, behind_comma, space, &mut self.carry.comma),
+                )
+            } else {
+                (behind_value, behind_colon, behind_comma)
+            };
 
         // Strings that do not follow a colon follow a bracket or comma: keys, or elements of an array.
         let element = string_open & !follows_colon;
@@ -333,33 +350,18 @@ impl<V: Vector> State<V> {
 
     /// Packs the brackets, each with the kind of container that it must be in.
     #[inline(always)]
-    fn nesting(
-        &mut self,
-        v: V,
-        tokens: &Tokens<V::Wide>,
-        square: V::Wide,
-        proofs: &Proofs<V::Wide>,
-        chunks: usize,
-    ) {
-        let Tokens { open, close, .. } = *tokens;
-        let bracket = open | close;
-        // Every bracket has a proof: an opening one follows a colon or is an element, a closing one has its own kind.
-        let array = reach(v, proofs.array, bracket, &mut self.carry.array) | (close & square);
-        let object = reach(v, proofs.object, bracket, &mut self.carry.object) | (close & !square);
-        self.wrong |= array & object;
-        let (bracket, open) = (v.words(bracket), v.words(open));
-        let (square, array) = (v.words(square), v.words(array));
-        for chunk in 0..chunks.min(V::GROUP_CHUNKS) {
-            let places = bracket.as_ref()[chunk];
+    fn nesting(&mut self, v: V, pending: &Pending<V>) {
+        for chunk in 0..pending.chunks.min(V::GROUP_CHUNKS) {
+            let places = pending.bracket.as_ref()[chunk];
             let count = places.count_ones();
-            if self.brackets.count + count > u64::BITS {
+            // Below 64 brackets listed, so that their number can be a shift, or 64 from this chunk alone.
+            if self.brackets.count + count >= u64::BITS {
                 self.brackets.flush(&mut self.stack);
             }
-            // A count of 64 can only stand when this chunk adds none: shifting by 63 then loses nothing.
-            let place = self.brackets.count.min(63);
-            self.brackets.open |= v.gather(open.as_ref()[chunk], places) << place;
-            self.brackets.square |= v.gather(square.as_ref()[chunk], places) << place;
-            self.brackets.in_array |= v.gather(array.as_ref()[chunk], places) << place;
+            let place = self.brackets.count;
+            self.brackets.open |= v.gather(pending.open.as_ref()[chunk], places) << place;
+            self.brackets.square |= v.gather(pending.square.as_ref()[chunk], places) << place;
+            self.brackets.in_array |= v.gather(pending.array.as_ref()[chunk], places) << place;
             self.brackets.count += count;
         }
     }
@@ -421,6 +423,20 @@ struct Proofs<W> {
     object: W,
 }
 
+/// What of a group is left to do one by one.
+struct Pending<V: Vector> {
+    /// Chunks that hold bytes of the line.
+    chunks: usize,
+    bracket: V::Words,
+    /// Of the brackets: those that open. Other bits may be set in this and the next two.
+    open: V::Words,
+    square: V::Words,
+    /// Of the brackets: those that must be within an array.
+    array: V::Words,
+    /// Bytes of numbers and literals that are no digits.
+    odd: V::Wide,
+}
+
 /// The brackets not yet compared with the stack, the first lowest, one bit a bracket in each word.
 #[derive(Default)]
 struct Brackets {
@@ -476,16 +492,28 @@ impl Brackets {
             };
             emptied += u64::from(top <= EMPTY);
             // Deeper than the stack is wide: the scalar parser knows the real limit.
-            deep |= top >> 63;
+            deep |= top;
             open >>= 1;
             square >>= 1;
         }
         *stack = Stack {
             containers: top,
             emptied,
-            wrong: stack.wrong | deep | (found ^ in_array),
+            wrong: stack.wrong | deep >> 63 | (found ^ in_array),
         };
     }
+}
+
+/// Where `marks` lead over the white space they stand before. `carry` takes a mark over the group's edge.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "only inlined code gets the vector instructions of the caller"
+)]
+fn over_space<V: Vector>(v: V, marks: V::Wide, space: V::Wide, carry: &mut u64) -> V::Wide {
+    let (landed, over) = v.add(marks, space, *carry);
+    *carry = over;
+    landed & !space
 }
 
 /// The `brackets` that have one of `marks` on them or between the bracket before and themselves. `carry` brings and

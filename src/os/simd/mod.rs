@@ -60,6 +60,8 @@ pub trait Vector: Copy {
 
     /// No bit set.
     fn none(self) -> Self::Wide;
+    /// All bits from this one up.
+    fn from_bit(self, bit: usize) -> Self::Wide;
     /// Wide masks from words.
     fn wide(self, words: &Self::Words) -> Self::Wide;
     /// Words from wide masks.
@@ -242,6 +244,17 @@ mod tests {
                 (v.words(wide).as_ref(), over),
                 (&parity[..words], parity_bit)
             );
+            for bit in 0..=words * 64 + 70 {
+                let wide = v.words(v.from_bit(bit));
+                let expected = |place: usize| place >= bit;
+                for place in 0..words * 64 {
+                    assert_eq!(
+                        wide.as_ref()[place / 64] >> (place % 64) & 1 == 1,
+                        expected(place),
+                        "{bit}"
+                    );
+                }
+            }
             assert_eq!(v.any(a), one[..words].iter().any(|word| *word != 0));
             assert!(!v.any(a ^ a) && v.any(a | !a) && !v.any(a & !a));
         }
@@ -263,7 +276,7 @@ mod tests {
                 _ => state ^ state >> 29,
             }
         };
-        for round in 0..2_000 {
+        for round in 0..200 {
             let kind = 2 + round % 6;
             let (one, other) = (
                 std::array::from_fn(|_| word(kind)),

@@ -120,6 +120,10 @@ impl Vector for Avx512 {
         Wide512(on_level!(_mm512_setzero_si512()))
     }
     #[inline(always)]
+    fn from_bit(self, bit: usize) -> Wide512 {
+        Wide512(on_level!(avx512::from_bit(bit)))
+    }
+    #[inline(always)]
     fn wide(self, words: &[u64; 8]) -> Wide512 {
         // SAFETY: the array is 64 readable bytes, and the load needs no alignment; the token proves the features.
         Wide512(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
@@ -221,6 +225,10 @@ impl Vector for Avx2 {
         0
     }
     #[inline(always)]
+    fn from_bit(self, bit: usize) -> u64 {
+        if bit < 64 { u64::MAX << bit } else { 0 }
+    }
+    #[inline(always)]
     fn wide(self, words: &[u64; 1]) -> u64 {
         words[0]
     }
@@ -303,6 +311,16 @@ impl Wide512 {
 
 mod avx512 {
     use super::*;
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub(super) fn from_bit(bit: usize) -> __m512i {
+        let bit = _mm512_set1_epi64(bit.min(512).cast_signed() as i64);
+        let first_bits = _mm512_set_epi64(448, 384, 320, 256, 192, 128, 64, 0);
+        // Shifting a word by 64 and more empties it.
+        let distances = _mm512_max_epi64(_mm512_sub_epi64(bit, first_bits), _mm512_setzero_si512());
+        _mm512_sllv_epi64(_mm512_set1_epi64(-1), distances)
+    }
 
     #[target_feature(enable = "avx512f,avx512vbmi2")]
     #[inline]
