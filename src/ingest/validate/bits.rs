@@ -35,10 +35,6 @@ pub(super) enum Answer {
 /// One line without the white space around it; it begins with `{` and ends with `}`.
 pub(super) struct CheckLine<'a>(pub(super) &'a [u8]);
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the vector instructions of the caller"
-)]
 impl Job for CheckLine<'_> {
     type Output = Answer;
 
@@ -102,10 +98,6 @@ const SPACES: [u8; 16] = *b" \0\0\0\0\0\0\0\0\t\n\0\0\r\0\0";
 /// What may follow a backslash, by its low four bits; `"` and `r` share theirs with `b` and are tested apart.
 const ESCAPED: [u8; 16] = *b"\x01\0b\0tuf\0\0\0\0\0\\\0n/";
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the vector instructions of the caller"
-)]
 impl<V: Vector> Masks<V> {
     /// What a group without a byte looks like.
     #[inline(always)]
@@ -208,10 +200,6 @@ struct Carry {
     object: u64,
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the vector instructions of the caller"
-)]
 impl<V: Vector> State<V> {
     #[inline(always)]
     fn new(v: V) -> Self {
@@ -247,7 +235,7 @@ impl<V: Vector> State<V> {
         self.in_string = in_string;
         self.wrong |= v.wide(&masks.control) & inside;
         let string = inside | quote;
-        let beyond = v.from_bit(line.len() - base);
+        let beyond = v.bits_from(line.len() - base);
         let tokens = Tokens {
             string,
             string_open: quote & inside,
@@ -506,10 +494,6 @@ impl Brackets {
 
 /// Where `marks` lead over the white space they stand before. `carry` takes a mark over the group's edge.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the vector instructions of the caller"
-)]
 fn over_space<V: Vector>(v: V, marks: V::Wide, space: V::Wide, carry: &mut u64) -> V::Wide {
     let (landed, over) = v.add(marks, space, *carry);
     *carry = over;
@@ -519,10 +503,6 @@ fn over_space<V: Vector>(v: V, marks: V::Wide, space: V::Wide, carry: &mut u64) 
 /// The `brackets` that have one of `marks` on them or between the bracket before and themselves. `carry` brings and
 /// takes a mark over the group's edge.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the vector instructions of the caller"
-)]
 fn reach<V: Vector>(v: V, marks: V::Wide, brackets: V::Wide, carry: &mut u64) -> V::Wide {
     // A run of bytes that are no brackets is a run of ones: adding marks within it carries exactly one bit out of it.
     let (sum, over) = v.add(!brackets, marks & !brackets, *carry);

@@ -113,6 +113,24 @@ fn explain(line: &[u8]) -> Result<(), Malformed> {
     scalar::validate(line)
 }
 
+/// Entry of the fuzz target: every level must say of `line` what the scalar parser says.
+///
+/// # Panics
+/// When one does not.
+#[doc(hidden)]
+pub fn fuzz_validate(line: &[u8]) {
+    let expected = scalar::validate(line);
+    for level in Level::available() {
+        let validator = Validator::with_level(Some(level));
+        assert_eq!(validator.validate(line), expected, "{}", level.name());
+        assert!(
+            expected.is_ok() || !is_object(level, line),
+            "{} accepts",
+            level.name()
+        );
+    }
+}
+
 fn trim(line: &[u8]) -> &[u8] {
     let mut trimmed = line;
     while let [first, rest @ ..] = trimmed

@@ -58,10 +58,6 @@ macro_rules! on_level {
     };
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the instructions of the caller"
-)]
 impl Vector for Avx512 {
     type Chunk = __m512i;
     type Words = [u64; 8];
@@ -88,7 +84,7 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn equal_folded(self, chunk: __m512i, byte: u8) -> u64 {
-        on_level!(avx512::equal(avx512::folded(chunk), byte))
+        on_level!(avx512::equal_folded(chunk, byte))
     }
     #[inline(always)]
     fn within(self, chunk: __m512i, low: u8, count: u8) -> u64 {
@@ -96,7 +92,7 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn within_folded(self, chunk: __m512i, low: u8, count: u8) -> u64 {
-        on_level!(avx512::within(avx512::folded(chunk), low, count))
+        on_level!(avx512::within_folded(chunk, low, count))
     }
     #[inline(always)]
     fn equal_to_entry(self, chunk: __m512i, table: &[u8; 16]) -> u64 {
@@ -120,8 +116,8 @@ impl Vector for Avx512 {
         Wide512(on_level!(_mm512_setzero_si512()))
     }
     #[inline(always)]
-    fn from_bit(self, bit: usize) -> Wide512 {
-        Wide512(on_level!(avx512::from_bit(bit)))
+    fn bits_from(self, bit: usize) -> Wide512 {
+        Wide512(on_level!(avx512::bits_from(bit)))
     }
     #[inline(always)]
     fn wide(self, words: &[u64; 8]) -> Wide512 {
@@ -155,10 +151,6 @@ impl Vector for Avx512 {
     }
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the instructions of the caller"
-)]
 impl Vector for Avx2 {
     type Chunk = [__m256i; 2];
     type Words = [u64; 1];
@@ -187,7 +179,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn equal_folded(self, chunk: [__m256i; 2], byte: u8) -> u64 {
-        on_level!(avx2::equal(avx2::folded(chunk), byte))
+        on_level!(avx2::equal_folded(chunk, byte))
     }
     #[inline(always)]
     fn within(self, chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
@@ -195,7 +187,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn within_folded(self, chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
-        on_level!(avx2::within(avx2::folded(chunk), low, count))
+        on_level!(avx2::within_folded(chunk, low, count))
     }
     #[inline(always)]
     fn equal_to_entry(self, chunk: [__m256i; 2], table: &[u8; 16]) -> u64 {
@@ -225,7 +217,7 @@ impl Vector for Avx2 {
         0
     }
     #[inline(always)]
-    fn from_bit(self, bit: usize) -> u64 {
+    fn bits_from(self, bit: usize) -> u64 {
         if bit < 64 { u64::MAX << bit } else { 0 }
     }
     #[inline(always)]
@@ -263,10 +255,6 @@ struct Wide512(__m512i);
 
 macro_rules! operator {
     ($operator:ident, $method:ident, $intrinsic:ident) => {
-        #[expect(
-            clippy::inline_always,
-            reason = "only inlined code gets the instructions of the caller"
-        )]
         impl $operator for Wide512 {
             type Output = Self;
             #[inline(always)]
@@ -281,10 +269,6 @@ operator!(BitAnd, bitand, _mm512_and_si512);
 operator!(BitOr, bitor, _mm512_or_si512);
 operator!(BitXor, bitxor, _mm512_xor_si512);
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the instructions of the caller"
-)]
 impl BitOrAssign for Wide512 {
     #[inline(always)]
     fn bitor_assign(&mut self, other: Self) {
@@ -292,10 +276,6 @@ impl BitOrAssign for Wide512 {
     }
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the instructions of the caller"
-)]
 impl Not for Wide512 {
     type Output = Self;
     #[inline(always)]
@@ -314,7 +294,7 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub(super) fn from_bit(bit: usize) -> __m512i {
+    pub(super) fn bits_from(bit: usize) -> __m512i {
         let bit = _mm512_set1_epi64(bit.min(512).cast_signed() as i64);
         let first_bits = _mm512_set_epi64(448, 384, 320, 256, 192, 128, 64, 0);
         // Shifting a word by 64 and more empties it.
@@ -375,8 +355,9 @@ mod avx512 {
         } else {
             (1 << count) - 1
         };
+        let spaces = _mm512_set1_epi8(0x20);
         // SAFETY: masked-out bytes are not touched (nor do they fault), and the mask covers only bytes of the slice.
-        unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), present, bytes.as_ptr().cast()) }
+        unsafe { _mm512_mask_loadu_epi8(spaces, present, bytes.as_ptr().cast()) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -385,10 +366,16 @@ mod avx512 {
         _mm512_cmpeq_epi8_mask(chunk, _mm512_set1_epi8(byte.cast_signed()))
     }
 
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    pub(super) fn folded(chunk: __m512i) -> __m512i {
-        _mm512_or_si512(chunk, _mm512_set1_epi8(0x20))
+    pub(super) fn equal_folded(chunk: __m512i, byte: u8) -> u64 {
+        equal(_mm512_or_si512(chunk, _mm512_set1_epi8(0x20)), byte)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn within_folded(chunk: __m512i, low: u8, count: u8) -> u64 {
+        within(_mm512_or_si512(chunk, _mm512_set1_epi8(0x20)), low, count)
     }
 
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -476,12 +463,16 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn folded(chunk: [__m256i; 2]) -> [__m256i; 2] {
+    pub(super) fn equal_folded(chunk: [__m256i; 2], byte: u8) -> u64 {
         let bit = _mm256_set1_epi8(0x20);
-        [
-            _mm256_or_si256(chunk[0], bit),
-            _mm256_or_si256(chunk[1], bit),
-        ]
+        equal(merge(chunk, [bit, bit]), byte)
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn within_folded(chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
+        let bit = _mm256_set1_epi8(0x20);
+        within(merge(chunk, [bit, bit]), low, count)
     }
 
     #[target_feature(enable = "avx2")]
