@@ -55,11 +55,16 @@ impl Job for CheckLine<'_> {
             }
             state.nesting(vector, &pending);
             if vector.any(pending.odd)
-                && !scalars_are_well_formed(line, base, vector.words(pending.odd).as_ref())
+                && !state
+                    .scalars
+                    .list(line, base, vector.words(pending.odd).as_ref())
             {
                 return Answer::Unsure;
             }
             base = next_base;
+        }
+        if !state.scalars.check(line) {
+            return Answer::Unsure;
         }
         state.brackets.flush(&mut state.stack);
         let complete =
@@ -178,6 +183,7 @@ struct State<V: Vector> {
     hex_due: u64,
     brackets: Brackets,
     stack: Stack,
+    scalars: OddScalars,
     /// Start of the first group with a byte of 0x80 or above.
     non_ascii_at: usize,
 }
@@ -219,6 +225,7 @@ impl<V: Vector> State<V> {
             hex_due: 0,
             brackets: Brackets::default(),
             stack: Stack::default(),
+            scalars: OddScalars::default(),
             non_ascii_at: usize::MAX,
         }
     }
@@ -265,6 +272,7 @@ impl<V: Vector> State<V> {
         self.before.zero_start = zero_start;
 
         let proofs = self.neighbours(v, &tokens, scalar_start, behind_scalar & !scalar);
+        let odd = scalar & !digit;
         let (bracket, square) = (open | close, !v.wide(&masks.curly));
         // Every bracket has a proof: an opening one follows a colon or is an element, a closing one has its own kind.
         let array = reach(v, proofs.array, bracket, &mut self.carry.array) | (close & square);
@@ -276,7 +284,7 @@ impl<V: Vector> State<V> {
             open: v.words(open),
             square: v.words(square),
             array: v.words(array),
-            odd: scalar & !digit,
+            odd: odd & !v.shift(odd, v.none()),
         }
     }
 
@@ -421,7 +429,7 @@ struct Pending<V: Vector> {
     square: V::Words,
     /// Of the brackets: those that must be within an array.
     array: V::Words,
-    /// Bytes of numbers and literals that are no digits.
+    /// Bytes of numbers and literals that are no digits, the first of each run.
     odd: V::Wide,
 }
 
@@ -510,31 +518,92 @@ fn reach<V: Vector>(v: V, marks: V::Wide, brackets: V::Wide, carry: &mut u64) ->
     (sum | marks) & brackets
 }
 
-/// Checks the numbers and literals that hold the bytes of `marks`, which are not digits. They may have begun in an
-/// earlier group.
-#[inline(never)]
-fn scalars_are_well_formed(line: &[u8], base: usize, marks: &[u64]) -> bool {
-    let mut checked = 0;
-    for (chunk, word) in marks.iter().enumerate() {
-        let mut left = *word;
-        while left != 0 {
-            let at = base + chunk * CHUNK_BYTES + left.trailing_zeros() as usize;
-            left &= left - 1;
-            if at < checked {
-                continue;
-            }
-            let mut start = at;
-            // Not quadratic: a number holds at most five bytes that are no digits, and any other run ends the check.
-            while start > 0 && !scalar::ends_scalar(line[start - 1]) {
-                start -= 1;
-            }
-            match scalar::skip_scalar(line, start) {
-                Ok(end) if line.get(end).is_none_or(|byte| scalar::ends_scalar(*byte)) => {
-                    checked = end
+/// Literals, and numbers that are not just digits: listed without branches, checked together.
+#[derive(Default)]
+struct OddScalars {
+    count: usize,
+    /// A byte of each that is no digit.
+    places: [usize; 32],
+}
+
+impl OddScalars {
+    /// Lists the places of `marks`, words of the group at `base`; `false` if one checked for want of room is wrong.
+    #[inline(always)]
+    fn list(&mut self, line: &[u8], base: usize, marks: &[u64]) -> bool {
+        let mut word_base = base;
+        for word in marks {
+            // Nearly always at most two: both are written, whatever their number, and the count says which hold.
+            let second = word & word.wrapping_sub(1);
+            let places = [word.trailing_zeros(), second.trailing_zeros()];
+            if second & second.wrapping_sub(1) != 0 || self.count + 2 > self.places.len() {
+                if !self.check(line) || !all_are_well_formed(line, word_base, *word) {
+                    return false;
                 }
-                _ => return false,
+            } else {
+                for (listed, place) in self.places[self.count..].iter_mut().zip(places) {
+                    *listed = word_base + place as usize;
+                }
+                self.count += word.count_ones() as usize;
             }
+            word_base += CHUNK_BYTES;
         }
+        true
+    }
+
+    /// Checks what is listed, and empties the list.
+    #[inline]
+    fn check(&mut self, line: &[u8]) -> bool {
+        let count = std::mem::take(&mut self.count);
+        self.places[..count]
+            .iter()
+            .all(|place| is_well_formed(line, *place))
+    }
+}
+
+/// Checks a word's marks one by one.
+#[cold]
+fn all_are_well_formed(line: &[u8], base: usize, mut marks: u64) -> bool {
+    while marks != 0 {
+        if !is_well_formed(line, base + marks.trailing_zeros() as usize) {
+            return false;
+        }
+        marks &= marks - 1;
     }
     true
+}
+
+/// Checks the number or literal that `at` is a byte of.
+#[inline]
+fn is_well_formed(line: &[u8], at: usize) -> bool {
+    if let Some(eight) = line.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*eight);
+        let four = word & 0xffff_ffff;
+        let is_false = word & 0xff_ffff_ffff == u64::from_le_bytes(*b"false\0\0\0");
+        let is_literal = (four == u64::from_le_bytes(*b"true\0\0\0\0"))
+            | (four == u64::from_le_bytes(*b"null\0\0\0\0"))
+            | is_false;
+        let behind = eight[4 + usize::from(is_false)];
+        // The line begins with a brace, so there is a byte before.
+        if is_literal
+            & scalar::ends_scalar(behind)
+            & scalar::ends_scalar(line[at.saturating_sub(1)])
+        {
+            return true;
+        }
+    }
+    number_is_well_formed(line, at)
+}
+
+/// Checks the number, or whatever it is, that `at` is a byte of. It may have begun in an earlier group.
+#[inline(never)]
+fn number_is_well_formed(line: &[u8], at: usize) -> bool {
+    let mut start = at;
+    // Not quadratic: a number holds at most five bytes that are no digits, and any other run ends the check.
+    while start > 0 && !scalar::ends_scalar(line[start - 1]) {
+        start -= 1;
+    }
+    match scalar::skip_scalar(line, start) {
+        Ok(end) => line.get(end).is_none_or(|byte| scalar::ends_scalar(*byte)),
+        Err(_) => false,
+    }
 }
