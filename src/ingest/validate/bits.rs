@@ -1,4 +1,4 @@
-//! The fast answer, 512 bytes at a time: is this trimmed line one JSON object, yes or not for certain.
+//! The fast answer, up to 512 bytes at a time: is this trimmed line one JSON object, yes or not for certain.
 //!
 //! Owns: the grammar on bit masks. Promises: [`Answer::Valid`] only for a line that [`super::scalar`] accepts. Unsure
 //! means "ask the scalar parser", which also finds the place and the words: wrong lines and lines nested more than 61
@@ -6,8 +6,8 @@
 //!
 //! How: a token is an opening quote, a bracket, a comma, a colon or the first byte of a number or literal. JSON's
 //! grammar is local but for two things, which container a comma belongs to and whether brackets match. So:
-//! - *Masks.* Each chunk of 64 bytes is compared with the bytes that matter; the masks of eight chunks are then one
-//!   number of 512 bits, and all that follows happens once per group.
+//! - *Masks.* Each byte is looked up in a table of classes, whose eight bits become eight masks. With AVX-512 the masks of
+//!   a group of eight chunks are one number of 512 bits each, and all that follows happens once per group.
 //! - *Local rules* are set algebra. "The token after one of `x`" is `(x << 1) + spaces`, where the addition carries each
 //!   bit over a run of white space; the same addition over string bytes leads from a string to what follows it. Bits
 //!   that leave a group enter the next one at its bottom.
@@ -19,7 +19,7 @@
 //! - Integers are checked on masks; other numbers, literals and escapes branch off to where they stand.
 
 use super::scalar;
-use crate::os::simd::{CHUNK_BYTES, Job, Vector};
+use crate::os::simd::{CHUNK_BYTES, Classes, Job, Planes, Vector};
 
 /// What the masks said about one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,26 +42,30 @@ impl Job for CheckLine<'_> {
     fn run<V: Vector>(self, vector: V) -> Answer {
         let line = self.0;
         let mut state = State::new(vector);
-        let mut masks = Masks::blank(vector);
-        masks.fill(vector, line, 0, &mut state.non_ascii_at);
-        let mut base = 0;
-        while base < line.len() {
-            let pending = state.group(vector, &mut masks, line, base);
-            let next_base = base + V::GROUP_CHUNKS * CHUNK_BYTES;
+        let mut bytes = line;
+        let mut planes = vector.planes(bytes, &CLASSES);
+        while !bytes.is_empty() {
+            let base = line.len() - bytes.len();
+            let pending = state.group(vector, &planes, bytes, base);
+            let rest = bytes
+                .get(V::GROUP_CHUNKS * CHUNK_BYTES..)
+                .unwrap_or_default();
             // The grammar is one long chain of dependent steps, the masks are none: made here, between a group's
             // grammar and its brackets, the masks of the next group cost next to nothing.
-            if next_base < line.len() {
-                masks.fill(vector, line, next_base, &mut state.non_ascii_at);
+            if !rest.is_empty() {
+                planes = vector.planes(rest, &CLASSES);
             }
             state.nesting(vector, &pending);
-            if vector.any(pending.odd)
-                && !state
+            if vector.any(pending.odd) {
+                let marks = vector.words(pending.odd);
+                if !state
                     .scalars
-                    .list(line, base, vector.words(pending.odd).as_ref())
-            {
-                return Answer::Unsure;
+                    .list(line, base, &marks.as_ref()[..pending.chunks])
+                {
+                    return Answer::Unsure;
+                }
             }
-            base = next_base;
+            bytes = rest;
         }
         if !state.scalars.check(line) {
             return Answer::Unsure;
@@ -79,93 +83,62 @@ impl Job for CheckLine<'_> {
     }
 }
 
-/// Which bytes of a group are what, in or out of strings.
-struct Masks<V: Vector> {
-    /// Chunks that hold bytes of the line, at least one. The others are blank.
-    chunks: usize,
-    quote: V::Words,
-    backslash: V::Words,
-    control: V::Words,
-    open: V::Words,
-    close: V::Words,
-    /// Bit 0x20, which parts curly from square brackets.
-    curly: V::Words,
-    colon: V::Words,
-    comma: V::Words,
-    space: V::Words,
-    digit: V::Words,
-    zero: V::Words,
-}
+// The bits of a class. What a byte is to JSON's grammar outside strings, and what ends or breaks a string.
+const QUOTE: u8 = 1 << 0;
+const BACKSLASH: u8 = 1 << 1;
+const CONTROL: u8 = 1 << 2;
+const SPACE: u8 = 1 << 3;
+const BRACKET: u8 = 1 << 4;
+/// With `BRACKET`: it opens. Alone: a colon or comma.
+const OPEN: u8 = 1 << 5;
+/// With `BRACKET`: a square one. With `OPEN` alone: a colon. With `DIGIT`: zero.
+const SECOND: u8 = 1 << 6;
+const DIGIT: u8 = 1 << 7;
 
-/// White space by its low four bits; index 1 holds a byte that no index-1 byte equals.
-const SPACES: [u8; 16] = *b" \0\0\0\0\0\0\0\0\t\n\0\0\r\0\0";
-
-/// What may follow a backslash, by its low four bits; `"` and `r` share theirs with `b` and are tested apart.
-const ESCAPED: [u8; 16] = *b"\x01\0b\0tuf\0\0\0\0\0\\\0n/";
-
-impl<V: Vector> Masks<V> {
-    /// What a group without a byte looks like.
-    #[inline(always)]
-    fn blank(v: V) -> Self {
-        let none = v.none();
-        let zeros = v.words(none);
-        Self {
-            chunks: 0,
-            quote: zeros,
-            backslash: zeros,
-            control: zeros,
-            open: zeros,
-            close: zeros,
-            curly: zeros,
-            colon: zeros,
-            comma: zeros,
-            space: zeros,
-            digit: zeros,
-            zero: zeros,
-        }
+const CLASSES: Classes = {
+    let mut classes = [0; 128];
+    let mut at = 0;
+    while at < 0x20 {
+        classes[at] = CONTROL;
+        at += 1;
     }
-
-    #[inline(always)]
-    fn fill(&mut self, v: V, line: &[u8], base: usize, non_ascii_at: &mut usize) {
-        let rest = &line[base..];
-        let group = &rest[..rest.len().min(V::GROUP_CHUNKS * CHUNK_BYTES)];
-        let (chunks, partial) = group.as_chunks::<CHUNK_BYTES>();
-        if chunks.len() < V::GROUP_CHUNKS {
-            *self = Self::blank(v);
-        }
-        let mut seen = v.load(&[b' '; CHUNK_BYTES]);
-        for (at, chunk) in chunks.iter().enumerate() {
-            let chunk = v.load(chunk);
-            seen = v.merge(seen, chunk);
-            self.set(v, at, chunk);
-        }
-        self.chunks = chunks.len();
-        if !partial.is_empty() {
-            let chunk = v.load_partial(partial);
-            seen = v.merge(seen, chunk);
-            self.set(v, self.chunks, chunk);
-            self.chunks += 1;
-        }
-        if v.non_ascii(seen) != 0 {
-            *non_ascii_at = base.min(*non_ascii_at);
-        }
+    at = b'1' as usize;
+    while at <= b'9' as usize {
+        classes[at] = DIGIT;
+        at += 1;
     }
+    classes[b'0' as usize] = DIGIT | SECOND;
+    classes[b'"' as usize] = QUOTE;
+    classes[b'\\' as usize] = BACKSLASH;
+    classes[b' ' as usize] = SPACE;
+    classes[b'\t' as usize] = CONTROL | SPACE;
+    classes[b'\n' as usize] = CONTROL | SPACE;
+    classes[b'\r' as usize] = CONTROL | SPACE;
+    classes[b'{' as usize] = BRACKET | OPEN;
+    classes[b'[' as usize] = BRACKET | OPEN | SECOND;
+    classes[b'}' as usize] = BRACKET;
+    classes[b']' as usize] = BRACKET | SECOND;
+    classes[b',' as usize] = OPEN;
+    classes[b':' as usize] = OPEN | SECOND;
+    classes
+};
 
-    #[inline(always)]
-    fn set(&mut self, v: V, at: usize, chunk: V::Chunk) {
-        self.quote.as_mut()[at] = v.equal(chunk, b'"');
-        self.backslash.as_mut()[at] = v.equal(chunk, b'\\');
-        self.control.as_mut()[at] = v.within(chunk, 0, 0x20);
-        self.open.as_mut()[at] = v.equal_folded(chunk, b'{');
-        self.close.as_mut()[at] = v.equal_folded(chunk, b'}');
-        self.curly.as_mut()[at] = v.bit_0x20(chunk);
-        self.colon.as_mut()[at] = v.equal(chunk, b':');
-        self.comma.as_mut()[at] = v.equal(chunk, b',');
-        self.space.as_mut()[at] = v.equal_to_entry(chunk, &SPACES);
-        self.digit.as_mut()[at] = v.within(chunk, b'0', 10);
-        self.zero.as_mut()[at] = v.equal(chunk, b'0');
+/// Classes for what a backslash may be followed by: bit 0 any such byte, bit 1 `u`, bit 2 a hex digit.
+const ESCAPE_CLASSES: Classes = {
+    let mut classes = [0; 128];
+    let (mut at, after_backslash, hex) = (0, b"\"\\/bfnrtu", b"0123456789abcdefABCDEF");
+    while at < after_backslash.len() {
+        classes[after_backslash[at] as usize] = 1;
+        at += 1;
     }
-}
+    classes[b'u' as usize] |= 2;
+    at = 0;
+    while at < hex.len() {
+        classes[hex[at] as usize] |= 4;
+        at += 1;
+    }
+    classes
+};
 
 /// What one group hands to the next.
 struct State<V: Vector> {
@@ -179,8 +152,8 @@ struct State<V: Vector> {
     in_string: u64,
     /// 1 when the first byte is escaped by the last of the group before.
     after_escape: u64,
-    /// First bytes that must be hex digits of a `\u` escape.
-    hex_due: u64,
+    /// Hex digits of a `\u` escape reach into this group.
+    hex_due: bool,
     brackets: Brackets,
     stack: Stack,
     scalars: OddScalars,
@@ -194,6 +167,8 @@ struct Before<W> {
     value_close: W,
     colon: W,
     comma: W,
+    /// The bytes one to four places behind the `u` of an escape, less one each.
+    hex_due: [W; 4],
 }
 
 #[derive(Default)]
@@ -218,11 +193,12 @@ impl<V: Vector> State<V> {
                 value_close: none,
                 colon: none,
                 comma: none,
+                hex_due: [none; 4],
             },
             carry: Carry::default(),
             in_string: 0,
             after_escape: 0,
-            hex_due: 0,
+            hex_due: false,
             brackets: Brackets::default(),
             stack: Stack::default(),
             scalars: OddScalars::default(),
@@ -230,56 +206,62 @@ impl<V: Vector> State<V> {
         }
     }
 
-    /// Checks the grammar of one group, which starts at `base`, but for what it leaves pending.
+    /// Checks the grammar of the first group of `bytes`, which starts at `base`, but for what it leaves pending.
     #[inline(always)]
-    fn group(&mut self, v: V, masks: &mut Masks<V>, line: &[u8], base: usize) -> Pending<V> {
-        if v.any(v.wide(&masks.backslash)) || self.after_escape | self.hex_due != 0 {
-            self.escapes(v, masks, line, base);
+    fn group(&mut self, v: V, planes: &Planes<V::Wide>, bytes: &[u8], base: usize) -> Pending<V> {
+        let Planes { planes, ascii } = *planes;
+        let [
+            mut quote,
+            backslash,
+            control,
+            space,
+            bracket,
+            first,
+            second,
+            digit,
+        ] = planes;
+        if !ascii {
+            self.non_ascii_at = self.non_ascii_at.min(base);
         }
-        let quote = v.wide(&masks.quote);
+        if v.any(backslash) || self.after_escape != 0 || self.hex_due {
+            quote = quote & !self.escapes(v, backslash, bytes);
+        }
         // From each opening quote up to the byte before its closing quote.
         let (inside, in_string) = v.parity(quote, self.in_string);
         self.in_string = in_string;
-        self.wrong |= v.wide(&masks.control) & inside;
+        self.wrong |= control & inside;
         let string = inside | quote;
-        let beyond = v.bits_from(line.len() - base);
+        let beyond = v.bits_from(bytes.len());
+        let blank = string | beyond;
         let tokens = Tokens {
             string,
             string_open: quote & inside,
             string_close: quote & !inside,
-            open: v.wide(&masks.open) & !string,
-            close: v.wide(&masks.close) & !string,
-            colon: v.wide(&masks.colon) & !string,
-            comma: v.wide(&masks.comma) & !string,
-            space: v.wide(&masks.space) & !string & !beyond,
+            open: bracket & first & !blank,
+            close: bracket & !first & !blank,
+            colon: first & !bracket & second & !blank,
+            comma: first & !bracket & !second & !blank,
+            space: space & !blank,
         };
-        let Tokens {
-            open,
-            close,
-            colon,
-            comma,
-            space,
-            ..
-        } = tokens;
-        let scalar = !(string | open | close | colon | comma | space | beyond);
+        let Tokens { open, close, .. } = tokens;
+        let scalar = !(bracket | first | space | blank);
         let behind_scalar = v.shift(scalar, self.before.scalar);
         self.before.scalar = scalar;
         let scalar_start = scalar & !behind_scalar;
 
-        let digit = v.wide(&masks.digit);
-        let zero_start = v.wide(&masks.zero) & scalar_start;
+        let zero_start = digit & second & scalar_start;
         self.wrong |= v.shift(zero_start, self.before.zero_start) & digit;
         self.before.zero_start = zero_start;
 
         let proofs = self.neighbours(v, &tokens, scalar_start, behind_scalar & !scalar);
         let odd = scalar & !digit;
-        let (bracket, square) = (open | close, !v.wide(&masks.curly));
+        let (bracket, square) = (open | close, second);
         // Every bracket has a proof: an opening one follows a colon or is an element, a closing one has its own kind.
         let array = reach(v, proofs.array, bracket, &mut self.carry.array) | (close & square);
         let object = reach(v, proofs.object, bracket, &mut self.carry.object) | (close & !square);
         self.wrong |= array & object;
         Pending {
-            chunks: masks.chunks,
+            chunks: bytes.len().div_ceil(CHUNK_BYTES).min(V::GROUP_CHUNKS),
             bracket: v.words(bracket),
             open: v.words(open),
             square: v.words(square),
@@ -347,7 +329,7 @@ impl<V: Vector> State<V> {
     /// Packs the brackets, each with the kind of container that it must be in.
     #[inline(always)]
     fn nesting(&mut self, v: V, pending: &Pending<V>) {
-        for chunk in 0..pending.chunks.min(V::GROUP_CHUNKS) {
+        for chunk in 0..pending.chunks {
             let places = pending.bracket.as_ref()[chunk];
             let count = places.count_ones();
             // Below 64 brackets listed, so that their number can be a shift, or 64 from this chunk alone.
@@ -362,27 +344,26 @@ impl<V: Vector> State<V> {
         }
     }
 
-    /// Checks what backslashes escape, and takes escaped quotes out of the masks. Rare, so chunk by chunk.
+    /// Which bytes backslashes escape, after checking that they may.
     #[inline(always)]
-    fn escapes(&mut self, v: V, masks: &mut Masks<V>, line: &[u8], base: usize) {
-        let mut wrong = v.words(v.none());
-        for at in 0..masks.chunks.min(V::GROUP_CHUNKS) {
-            let backslash = masks.backslash.as_ref()[at];
-            if backslash | self.after_escape | self.hex_due == 0 {
-                continue;
-            }
-            let escaped = self.escaped(backslash);
-            let chunk = v.load_partial(&line[base + at * CHUNK_BYTES..]);
-            let quote = masks.quote.as_ref()[at];
-            let permitted = v.equal_to_entry(chunk, &ESCAPED) | v.equal(chunk, b'r') | quote;
-            let unicode = escaped & v.equal(chunk, b'u');
-            let hex = masks.digit.as_ref()[at] | v.within_folded(chunk, b'a', 6);
-            let due = unicode << 1 | unicode << 2 | unicode << 3 | unicode << 4 | self.hex_due;
-            self.hex_due = unicode >> 63 | unicode >> 62 | unicode >> 61 | unicode >> 60;
-            wrong.as_mut()[at] = (escaped & !permitted) | (due & !hex);
-            masks.quote.as_mut()[at] = quote & !escaped;
+    fn escapes(&mut self, v: V, backslash: V::Wide, bytes: &[u8]) -> V::Wide {
+        let mut escaped = v.words(backslash);
+        for word in escaped.as_mut() {
+            *word = self.escaped(*word);
         }
-        self.wrong |= v.wide(&wrong);
+        let escaped = v.wide(&escaped);
+        let [permitted, letter_u, hex, ..] = v.planes(bytes, &ESCAPE_CLASSES).planes;
+        self.wrong |= escaped & !permitted;
+        let mut due = escaped & letter_u;
+        self.hex_due = false;
+        for before in &mut self.before.hex_due {
+            let shifted = v.shift(due, *before);
+            self.wrong |= shifted & !hex;
+            self.hex_due |= v.words(due).as_ref()[V::GROUP_CHUNKS - 1] >> 63 != 0;
+            *before = due;
+            due = shifted;
+        }
+        escaped
     }
 
     /// Which bytes of a chunk a backslash escapes.

@@ -17,13 +17,11 @@ use std::sync::OnceLock;
 /// Bytes of one chunk: one bit of a mask each.
 pub const CHUNK_BYTES: usize = 64;
 
-/// What one level can do: turn a chunk of 64 bytes into masks (bit `i` speaks of byte `i`), and calculate with the
-/// masks of a group of chunks as with one number of up to 512 bits.
+/// What one level can do: sort the bytes of a group of chunks into classes, and calculate with the masks of a group as
+/// with one number. Bit `i` of a mask speaks of byte `i` of the group.
 pub trait Vector: Copy {
     /// Chunks of one group: one word of wide masks each.
     const GROUP_CHUNKS: usize;
-    /// A chunk in vector registers.
-    type Chunk: Copy;
     /// The masks of a group as plain words, the first chunk first: an array of [`Self::GROUP_CHUNKS`].
     type Words: Copy + AsRef<[u64]> + AsMut<[u64]>;
     /// The masks of a group, as one number: the first chunk is the lowest word.
@@ -34,27 +32,9 @@ pub trait Vector: Copy {
         + BitXor<Output = Self::Wide>
         + Not<Output = Self::Wide>;
 
-    /// Loads a whole chunk.
-    fn load(self, bytes: &[u8; CHUNK_BYTES]) -> Self::Chunk;
-    /// Loads the first 64 bytes at most, and fills up with spaces.
-    fn load_partial(self, bytes: &[u8]) -> Self::Chunk;
-    /// The bits of both.
-    fn merge(self, one: Self::Chunk, other: Self::Chunk) -> Self::Chunk;
-    /// Bytes equal to `byte`.
-    fn equal(self, chunk: Self::Chunk, byte: u8) -> u64;
-    /// Bytes that are `byte` once bit 0x20 is set: letters without case, `[` as `{`, `]` as `}`.
-    fn equal_folded(self, chunk: Self::Chunk, byte: u8) -> u64;
-    /// Bytes from `low` to `low + count - 1`.
-    fn within(self, chunk: Self::Chunk, low: u8, count: u8) -> u64;
-    /// Bytes that, once bit 0x20 is set, lie from `low` to `low + count - 1`.
-    fn within_folded(self, chunk: Self::Chunk, low: u8, count: u8) -> u64;
-    /// Bytes that equal the entry of `table` which their low four bits select: one test for up to 16 characters of
-    /// distinct low halves. Entries must be ASCII; an unused entry must not have its own index as its low half.
-    fn equal_to_entry(self, chunk: Self::Chunk, table: &[u8; 16]) -> u64;
-    /// Bytes of 0x80 and above.
-    fn non_ascii(self, chunk: Self::Chunk) -> u64;
-    /// Bytes with bit 0x20 set.
-    fn bit_0x20(self, chunk: Self::Chunk) -> u64;
+    /// Eight masks of the first bytes of `bytes`, at most a group: bit `i` of `planes[p]` is bit `p` of the class of
+    /// byte `i`. Places beyond the slice may have any class.
+    fn planes(self, bytes: &[u8], classes: &Classes) -> Planes<Self::Wide>;
     /// The bits of `bits` at the places set in `places`, packed to the low end.
     fn gather(self, bits: u64, places: u64) -> u64;
 
@@ -74,6 +54,18 @@ pub trait Vector: Copy {
     fn add(self, one: Self::Wide, other: Self::Wide, carry: u64) -> (Self::Wide, u64);
     /// Bit `i` of the result is the parity of bits `0..=i` and `carry`, 0 or 1; with the carry for the group behind.
     fn parity(self, wide: Self::Wide, carry: u64) -> (Self::Wide, u64);
+}
+
+/// The class of every ASCII byte: eight bits that mean what the caller likes. Other bytes have class 0.
+pub type Classes = [u8; 128];
+
+/// The classes of a group's bytes, bit by bit.
+#[derive(Clone, Copy)]
+pub struct Planes<W> {
+    /// One mask for each bit of a class, the lowest first.
+    pub planes: [W; 8],
+    /// No byte is 0x80 or above.
+    pub ascii: bool,
 }
 
 /// A loop written once for all levels. `run` and all it calls per chunk must be `#[inline(always)]`.
@@ -147,48 +139,31 @@ mod x86;
 mod tests {
     use super::*;
 
-    /// Checks every operation of one level against the byte loop that defines it.
-    struct AgreesWithByteLoop<'a>(&'a [u8]);
-
-    fn bits_of(bytes: &[u8; CHUNK_BYTES], test: impl Fn(u8) -> bool) -> u64 {
-        bytes
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| test(**byte))
-            .map(|(at, _)| 1 << at)
-            .sum()
+    /// Checks the classes of bytes, and packing, of one level against the byte loop that defines them.
+    struct AgreesWithByteLoop<'a> {
+        bytes: &'a [u8],
+        classes: &'a Classes,
     }
 
     impl Job for AgreesWithByteLoop<'_> {
         type Output = ();
         #[inline(always)]
         fn run<V: Vector>(self, v: V) {
-            let mut bytes = [b' '; CHUNK_BYTES];
-            bytes[..self.0.len()].copy_from_slice(self.0);
-            let chunk = v.load_partial(self.0);
-            let table = *b" x\"b t\x01fx\t\n{\\\rn/";
-            for byte in 0..=255 {
-                assert_eq!(v.equal(chunk, byte), bits_of(&bytes, |b| b == byte));
-                assert_eq!(
-                    v.equal_folded(chunk, byte),
-                    bits_of(&bytes, |b| b | 0x20 == byte)
-                );
-                assert_eq!(
-                    v.within(chunk, byte, 7),
-                    bits_of(&bytes, |b| b.wrapping_sub(byte) < 7)
-                );
-                let folded = |b: u8| (b | 0x20).wrapping_sub(byte) < 6;
-                assert_eq!(v.within_folded(chunk, byte, 6), bits_of(&bytes, folded));
+            let Self { bytes, classes } = self;
+            let planes = v.planes(bytes, classes);
+            let group = &bytes[..bytes.len().min(V::GROUP_CHUNKS * CHUNK_BYTES)];
+            assert_eq!(planes.ascii, group.is_ascii());
+            let words = planes.planes.map(|plane| v.words(plane));
+            for (at, byte) in group.iter().enumerate() {
+                let bit = |plane: &V::Words| plane.as_ref()[at / 64] >> (at % 64) & 1;
+                let class = words
+                    .iter()
+                    .rev()
+                    .fold(0, |class, plane| class << 1 | bit(plane));
+                let expected = classes.get(usize::from(*byte)).copied().unwrap_or(0);
+                assert_eq!(class, u64::from(expected), "byte {at} of {}", bytes.len());
             }
-            let entry = |b: u8| b < 0x80 && table[usize::from(b & 15)] == b;
-            assert_eq!(v.equal_to_entry(chunk, &table), bits_of(&bytes, entry));
-            assert_eq!(v.non_ascii(chunk), bits_of(&bytes, |b| b >= 0x80));
-            assert_eq!(v.bit_0x20(chunk), bits_of(&bytes, |b| b & 0x20 != 0));
-            assert_eq!(
-                v.equal(v.load(&bytes), b'7'),
-                bits_of(&bytes, |b| b == b'7')
-            );
-            let (bits, places) = (v.equal_folded(chunk, b'{'), v.bit_0x20(chunk));
+            let (bits, places) = (words[0].as_ref()[0], words[1].as_ref()[0]);
             let (mut packed, mut count) = (0, 0);
             for at in 0..64 {
                 if places >> at & 1 == 1 {
@@ -197,10 +172,46 @@ mod tests {
                 }
             }
             assert_eq!(v.gather(bits, places), packed);
-            assert_eq!(
-                v.non_ascii(v.merge(chunk, v.load(&[0x80; CHUNK_BYTES]))),
-                u64::MAX
-            );
+        }
+    }
+
+    /// Random words, good enough to find mistakes.
+    struct Draw(u64);
+
+    impl Draw {
+        fn word(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed ^ mixed >> 29
+        }
+
+        fn byte(&mut self) -> u8 {
+            self.word().to_le_bytes()[4]
+        }
+    }
+
+    #[test]
+    fn every_level_sorts_bytes_as_the_byte_loop_does() {
+        let mut draw = Draw(1);
+        for length in (0..=520).chain([700, 1024]) {
+            let classes: Classes = std::array::from_fn(|_| draw.byte());
+            let ascii = draw.word() % 2 == 0;
+            // Heap slices of exact length: a read past the end is caught by the sanitizers.
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| {
+                    if ascii {
+                        draw.byte() & 0x7f
+                    } else {
+                        draw.byte()
+                    }
+                })
+                .collect();
+            for level in Level::available() {
+                level.run(AgreesWithByteLoop {
+                    bytes: &bytes,
+                    classes: &classes,
+                });
+            }
         }
     }
 
@@ -263,17 +274,15 @@ mod tests {
     #[test]
     fn every_level_calculates_what_the_bit_loop_calculates() {
         // Words that make carries run: all ones and zeros beside random ones.
-        let mut state = 7_u64;
+        let mut draw = Draw(2);
         let mut word = |kind: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            match (state >> 33) % kind {
+            let (drawn, place) = (draw.word(), draw.word() % 64);
+            match drawn % kind {
                 0 => u64::MAX,
                 1 => 0,
-                2 => 1 << (state >> 58),
-                3 => u64::MAX << (state >> 58),
-                _ => state ^ state >> 29,
+                2 => 1 << place,
+                3 => u64::MAX << place,
+                _ => drawn,
             }
         };
         for round in 0..200 {
@@ -288,30 +297,6 @@ mod tests {
                     other,
                     carry: round & 1,
                 });
-            }
-        }
-    }
-
-    #[test]
-    fn every_level_computes_what_the_byte_loop_computes() {
-        // Heap slices of exact length: a read past the end is caught by the sanitizers.
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        for length in (0..=CHUNK_BYTES).cycle().take(300) {
-            let bytes: Vec<u8> = (0..length)
-                .map(|_| {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1);
-                    let [.., drawn] = state.to_le_bytes();
-                    if drawn & 3 == 0 {
-                        b"{[]}:,\"\\ \t\n\r709"[usize::from(drawn >> 2) % 15]
-                    } else {
-                        drawn
-                    }
-                })
-                .collect();
-            for level in Level::available() {
-                level.run(AgreesWithByteLoop(&bytes));
             }
         }
     }
