@@ -19,7 +19,7 @@
 //! - Integers are checked on masks; other numbers, literals and escapes branch off to where they stand.
 
 use super::scalar;
-use crate::os::simd::{CHUNK_BYTES, Classes, Job, Planes, Vector};
+use crate::os::simd::{CHUNK_BYTES, ClassTable, Classes, Job, Planes, Vector};
 
 /// What the masks said about one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Job for CheckLine<'_> {
         let line = self.0;
         let mut state = State::new(vector);
         let mut bytes = line;
-        let mut planes = vector.planes(bytes, &CLASSES);
+        let mut planes = vector.planes::<Grammar>(bytes);
         while !bytes.is_empty() {
             let base = line.len() - bytes.len();
             let pending = state.group(vector, &planes, bytes, base);
@@ -53,7 +53,7 @@ impl Job for CheckLine<'_> {
             // The grammar is one long chain of dependent steps, the masks are none: made here, between a group's
             // grammar and its brackets, the masks of the next group cost next to nothing.
             if !rest.is_empty() {
-                planes = vector.planes(rest, &CLASSES);
+                planes = vector.planes::<Grammar>(rest);
             }
             state.nesting(vector, &pending);
             if vector.any(pending.odd) {
@@ -95,50 +95,59 @@ const OPEN: u8 = 1 << 5;
 const SECOND: u8 = 1 << 6;
 const DIGIT: u8 = 1 << 7;
 
-const CLASSES: Classes = {
-    let mut classes = [0; 128];
-    let mut at = 0;
-    while at < 0x20 {
-        classes[at] = CONTROL;
-        at += 1;
-    }
-    at = b'1' as usize;
-    while at <= b'9' as usize {
-        classes[at] = DIGIT;
-        at += 1;
-    }
-    classes[b'0' as usize] = DIGIT | SECOND;
-    classes[b'"' as usize] = QUOTE;
-    classes[b'\\' as usize] = BACKSLASH;
-    classes[b' ' as usize] = SPACE;
-    classes[b'\t' as usize] = CONTROL | SPACE;
-    classes[b'\n' as usize] = CONTROL | SPACE;
-    classes[b'\r' as usize] = CONTROL | SPACE;
-    classes[b'{' as usize] = BRACKET | OPEN;
-    classes[b'[' as usize] = BRACKET | OPEN | SECOND;
-    classes[b'}' as usize] = BRACKET;
-    classes[b']' as usize] = BRACKET | SECOND;
-    classes[b',' as usize] = OPEN;
-    classes[b':' as usize] = OPEN | SECOND;
-    classes
-};
+/// What every byte is to the grammar.
+struct Grammar;
 
-/// Classes for what a backslash may be followed by: bit 0 any such byte, bit 1 `u`, bit 2 a hex digit.
-const ESCAPE_CLASSES: Classes = {
-    let mut classes = [0; 128];
-    let (mut at, after_backslash, hex) = (0, b"\"\\/bfnrtu", b"0123456789abcdefABCDEF");
-    while at < after_backslash.len() {
-        classes[after_backslash[at] as usize] = 1;
-        at += 1;
-    }
-    classes[b'u' as usize] |= 2;
-    at = 0;
-    while at < hex.len() {
-        classes[hex[at] as usize] |= 4;
-        at += 1;
-    }
-    classes
-};
+impl ClassTable for Grammar {
+    const CLASSES: Classes = {
+        let mut classes = [0; 128];
+        let mut at = 0;
+        while at < 0x20 {
+            classes[at] = CONTROL;
+            at += 1;
+        }
+        at = b'1' as usize;
+        while at <= b'9' as usize {
+            classes[at] = DIGIT;
+            at += 1;
+        }
+        classes[b'0' as usize] = DIGIT | SECOND;
+        classes[b'"' as usize] = QUOTE;
+        classes[b'\\' as usize] = BACKSLASH;
+        classes[b' ' as usize] = SPACE;
+        classes[b'\t' as usize] = CONTROL | SPACE;
+        classes[b'\n' as usize] = CONTROL | SPACE;
+        classes[b'\r' as usize] = CONTROL | SPACE;
+        classes[b'{' as usize] = BRACKET | OPEN;
+        classes[b'[' as usize] = BRACKET | OPEN | SECOND;
+        classes[b'}' as usize] = BRACKET;
+        classes[b']' as usize] = BRACKET | SECOND;
+        classes[b',' as usize] = OPEN;
+        classes[b':' as usize] = OPEN | SECOND;
+        classes
+    };
+}
+
+/// What may follow a backslash: bit 0 any such byte, bit 1 `u`, bit 2 a hex digit.
+struct Escapes;
+
+impl ClassTable for Escapes {
+    const CLASSES: Classes = {
+        let mut classes = [0; 128];
+        let (mut at, after_backslash, hex) = (0, b"\"\\/bfnrtu", b"0123456789abcdefABCDEF");
+        while at < after_backslash.len() {
+            classes[after_backslash[at] as usize] = 1;
+            at += 1;
+        }
+        classes[b'u' as usize] |= 2;
+        at = 0;
+        while at < hex.len() {
+            classes[hex[at] as usize] |= 4;
+            at += 1;
+        }
+        classes
+    };
+}
 
 /// What one group hands to the next.
 struct State<V: Vector> {
@@ -352,7 +361,7 @@ impl<V: Vector> State<V> {
             *word = self.escaped(*word);
         }
         let escaped = v.wide(&escaped);
-        let [permitted, letter_u, hex, ..] = v.planes(bytes, &ESCAPE_CLASSES).planes;
+        let [permitted, letter_u, hex, ..] = v.planes::<Escapes>(bytes).planes;
         self.wrong |= escaped & !permitted;
         let mut due = escaped & letter_u;
         self.hex_due = false;

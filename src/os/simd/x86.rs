@@ -2,7 +2,7 @@
 //!
 //! AVX2 has groups of one chunk, whose masks are plain words, and packs bits with a loop, since `pext` is microcode on the AMD generations that end at AVX2.
 
-use super::{CHUNK_BYTES, Classes, Job, Kind, Level, Planes, Vector};
+use super::{CHUNK_BYTES, ClassTable, Job, Kind, Level, Planes, Vector};
 use std::arch::x86_64::*;
 use std::ops::{BitAnd, BitOr, BitOrAssign, BitXor, Not};
 
@@ -67,8 +67,8 @@ impl Vector for Avx512 {
     const GROUP_CHUNKS: usize = 8;
 
     #[inline(always)]
-    fn planes(self, bytes: &[u8], classes: &Classes) -> Planes<Wide512> {
-        let (planes, ascii) = on_level!(avx512::planes(bytes, classes));
+    fn planes<T: ClassTable>(self, bytes: &[u8]) -> Planes<Wide512> {
+        let (planes, ascii) = on_level!(avx512::planes::<T>(bytes));
         Planes {
             planes: planes.map(Wide512),
             ascii,
@@ -126,8 +126,8 @@ impl Vector for Avx2 {
     const GROUP_CHUNKS: usize = 1;
 
     #[inline(always)]
-    fn planes(self, bytes: &[u8], classes: &Classes) -> Planes<u64> {
-        let (planes, ascii) = on_level!(avx2::planes(bytes, classes));
+    fn planes<T: ClassTable>(self, bytes: &[u8]) -> Planes<u64> {
+        let (planes, ascii) = on_level!(avx2::planes::<T>(bytes));
         Planes { planes, ascii }
     }
     #[inline(always)]
@@ -225,8 +225,8 @@ mod avx512 {
     /// eight wide masks. All of it stays in registers.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
     #[inline]
-    pub(super) fn planes(bytes: &[u8], classes: &Classes) -> ([__m512i; 8], bool) {
-        let (low, high) = classes.split_at(64);
+    pub(super) fn planes<T: ClassTable>(bytes: &[u8]) -> ([__m512i; 8], bool) {
+        let (low, high) = const { &T::CLASSES }.split_at(64);
         let table = (load(low), load(high));
         let mut seen = _mm512_setzero_si512();
         let mut rows = [seen; 8];
@@ -394,7 +394,7 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn planes(bytes: &[u8], classes: &Classes) -> ([u64; 8], bool) {
+    pub(super) fn planes<T: ClassTable>(bytes: &[u8]) -> ([u64; 8], bool) {
         let mut partial = [0; CHUNK_BYTES];
         let chunk = bytes.first_chunk().unwrap_or_else(|| {
             partial[..bytes.len()].copy_from_slice(bytes);
@@ -402,7 +402,7 @@ mod avx2 {
         });
         let (low, high) = chunk.split_at(32);
         let (low, high) = (load(low), load(high));
-        let (low_planes, high_planes) = (half_planes(low, classes), half_planes(high, classes));
+        let (low_planes, high_planes) = (half_planes::<T>(low), half_planes::<T>(high));
         let mut planes = [0; 8];
         for (plane, (low, high)) in planes
             .iter_mut()
@@ -426,10 +426,10 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn half_planes(half: __m256i, classes: &Classes) -> [u32; 8] {
+    fn half_planes<T: ClassTable>(half: __m256i) -> [u32; 8] {
         let mut found = _mm256_setzero_si256();
         let mut first = 0;
-        for row in classes.as_chunks::<16>().0 {
+        for row in const { &T::CLASSES }.as_chunks::<16>().0 {
             // Rows without any class cost nothing: the table is known when this is compiled.
             if row.iter().any(|class| *class != 0) {
                 // SAFETY: the row is 16 readable bytes, and the load needs no alignment.
