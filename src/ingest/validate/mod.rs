@@ -6,7 +6,7 @@
 //! numbers beyond any machine type (`1e999`), duplicate keys. A byte order mark is refused.
 //!
 //! Promises: no allocation, no recursion, nothing read outside the line, time linear in its length. [`bits`] answers
-//! 64 bytes at a time where the CPU allows; its "no" is only a question to [`scalar`], which decides and explains.
+//! up to 512 bytes at a time where the CPU allows; its "no" is only a question to [`scalar`], which decides and explains.
 //! So wrong lines cost more than good ones, about 1 ns a byte.
 //!
 //! Leaves to others: lengths, empty lines and what becomes of a refused line (`admission`).

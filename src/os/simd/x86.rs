@@ -1,6 +1,7 @@
-//! The two levels of x86-64: AVX-512 (with VBMI2 and GFNI: Zen 4, Ice Lake and later) and AVX2. See the parent for the contract.
+//! The two levels of x86-64: AVX-512 (with VBMI2 and GFNI: Zen 4, Ice Lake and later) and AVX2.
 //!
-//! AVX2 has groups of one chunk, whose masks are plain words, and packs bits with a loop, since `pext` is microcode on the AMD generations that end at AVX2.
+//! See the parent for the contract. AVX2 has groups of one chunk, whose masks are plain words, and packs bits with a
+//! loop, since `pext` is microcode on most AMD generations that end at AVX2.
 
 use super::{CHUNK_BYTES, ClassTable, Job, Kind, Level, Planes, Vector};
 use std::arch::x86_64::*;
