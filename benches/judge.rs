@@ -5,16 +5,17 @@
 //! Throughput is printed by criterion; 1 GiB/s is 0.93 ns a byte.
 
 use criterion::{
-    BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
-    measurement::WallTime,
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use serde::de::IgnoredAny;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use weir::ingest::admission::{Admission, Validate, Verdict};
+use weir::ingest::framer::{Judge, LineState, RejectedLine};
 use weir::ingest::validate::Validator;
 use weir::os::simd::Level;
 
-criterion_group!(benches, validation);
+criterion_group!(benches, validation, framing);
 criterion_main!(benches);
 
 fn validation(criterion: &mut Criterion) {
@@ -66,6 +67,53 @@ fn over_lines(
                 .count()
         });
     });
+}
+
+/// Receives of 256 KiB are cut, judged and compacted in place, as on a shard: a memcpy stands for the receive.
+fn framing(criterion: &mut Criterion) {
+    for corpus in [audit_events(), waf_events()] {
+        let mut group = criterion.benchmark_group(format!("frame_and_judge/{}", corpus.name));
+        group.throughput(Throughput::Bytes(corpus.bytes as u64));
+        for (name, mode) in [("full", Validate::Full), ("none", Validate::None)] {
+            let mut judge = Counting {
+                admission: Admission::new(1 << 20, mode),
+                rejected: 0,
+            };
+            let mut buffer = vec![0; (256 << 10) + (1 << 20)];
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| {
+                    let mut state = LineState::new(1 << 20);
+                    let mut accepted = 0;
+                    for receive in corpus.buffer.chunks(256 << 10) {
+                        let from = state.carried();
+                        buffer[from..from + receive.len()].copy_from_slice(receive);
+                        accepted += state
+                            .cut(&mut buffer, 0, from + receive.len(), &mut judge)
+                            .accepted;
+                    }
+                    assert_eq!((accepted as usize, judge.rejected), (corpus.ends.len(), 0));
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+struct Counting {
+    admission: Admission,
+    rejected: u64,
+}
+
+impl Judge for Counting {
+    fn judge(&mut self, line: &[u8]) -> Verdict {
+        self.admission.judge(line)
+    }
+    fn judge_unterminated(&mut self, line: &[u8]) -> Verdict {
+        self.admission.judge_unterminated(line)
+    }
+    fn rejected(&mut self, _: RejectedLine<'_>) {
+        self.rejected += 1;
+    }
 }
 
 /// Lines of one kind, each ended by a line feed.

@@ -261,6 +261,60 @@ impl Walk {
     }
 }
 
+/// Entry of the fuzz target: the first byte chooses the size of the receives, which must not change what is stored.
+///
+/// # Panics
+/// When it does, or when the counts do not add up.
+#[doc(hidden)]
+pub fn fuzz_framer(input: &[u8]) {
+    /// Accepts lines that hold no `x`.
+    struct NoX(u32);
+    impl Judge for NoX {
+        fn judge(&mut self, line: &[u8]) -> Verdict {
+            match line {
+                [] => Verdict::Skip,
+                _ if line.len() <= LINE_BYTES_MAX && !line.contains(&b'x') => Verdict::Accept,
+                _ => Verdict::Reject(Reject::TooLong {
+                    line_bytes_max: LINE_BYTES_MAX,
+                }),
+            }
+        }
+        fn judge_unterminated(&mut self, line: &[u8]) -> Verdict {
+            self.judge(line)
+        }
+        fn rejected(&mut self, line: RejectedLine<'_>) {
+            assert!(line.sample.len() <= REJECT_SAMPLE_BYTES_MAX && line.number > 0);
+            self.0 += 1;
+        }
+    }
+    const LINE_BYTES_MAX: usize = 40;
+    let Some((size, input)) = input.split_first() else {
+        return;
+    };
+    let frame = |size: usize| {
+        let (mut state, mut judge, mut at) = (LineState::new(LINE_BYTES_MAX), NoX(0), 0);
+        let (mut accepted, mut rejected) = (0, 0);
+        let mut buffer = vec![0; input.len() + 2 * LINE_BYTES_MAX];
+        for receive in input.chunks(size) {
+            let from = at + state.carried();
+            buffer[from..from + receive.len()].copy_from_slice(receive);
+            let cut = state.cut(&mut buffer, at, from + receive.len(), &mut judge);
+            at = cut.accepted_end;
+            accepted += cut.accepted;
+            rejected += cut.rejected;
+        }
+        let cut = state.finish(&mut buffer, at, &mut judge);
+        assert_eq!(rejected + cut.rejected, judge.0);
+        buffer.truncate(cut.accepted_end);
+        assert_eq!(
+            memchr::memchr_iter(b'\n', &buffer).count(),
+            (accepted + cut.accepted) as usize
+        );
+        (buffer, judge.0, state.lines())
+    };
+    assert_eq!(frame(usize::from(*size).max(1)), frame(input.len().max(1)));
+}
+
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -472,6 +526,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_fuzz_target_holds_on_random_input(input in prop::collection::vec(prop::sample::select(b"xy\r\n".to_vec()), 0..200)) {
+            fuzz_framer(&input);
+        }
+
         #[test]
         fn how_the_bytes_arrive_changes_nothing(
             pieces in prop::collection::vec(piece(), 0..30),

@@ -6,7 +6,7 @@
 //! numbers beyond any machine type (`1e999`), duplicate keys. A byte order mark is refused.
 //!
 //! Promises: no allocation, no recursion, nothing read outside the line, time linear in its length. [`bits`] answers
-//! 64 bytes at a time where the CPU allows; its "no" is only a question to [`scalar`], which decides and explains.
+//! up to 512 bytes at a time where the CPU allows; its "no" is only a question to [`scalar`], which decides and explains.
 //! So wrong lines cost more than good ones, about 1 ns a byte.
 //!
 //! Leaves to others: lengths, empty lines and what becomes of a refused line (`admission`).
@@ -111,6 +111,24 @@ fn is_object(level: Level, line: &[u8]) -> bool {
 #[cold]
 fn explain(line: &[u8]) -> Result<(), Malformed> {
     scalar::validate(line)
+}
+
+/// Entry of the fuzz target: every level must say of `line` what the scalar parser says.
+///
+/// # Panics
+/// When one does not.
+#[doc(hidden)]
+pub fn fuzz_validate(line: &[u8]) {
+    let expected = scalar::validate(line);
+    for level in Level::available() {
+        let validator = Validator::with_level(Some(level));
+        assert_eq!(validator.validate(line), expected, "{}", level.name());
+        assert!(
+            expected.is_ok() || !is_object(level, line),
+            "{} accepts",
+            level.name()
+        );
+    }
 }
 
 fn trim(line: &[u8]) -> &[u8] {

@@ -29,9 +29,19 @@ pub(super) fn validate(line: &[u8]) -> Result<(), Malformed> {
 }
 
 /// True for the bytes that may stand right behind a number or literal, and for none of its own.
+#[inline]
 pub(super) fn ends_scalar(byte: u8) -> bool {
-    is_space(byte) || matches!(byte, b',' | b':' | b'[' | b']' | b'{' | b'}' | b'"')
+    ENDS_SCALAR[usize::from(byte)]
 }
+
+const ENDS_SCALAR: [bool; 256] = {
+    let (mut table, mut at, enders) = ([false; 256], 0, b" \t\n\r,:[]{}\"");
+    while at < enders.len() {
+        table[enders[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// The end of the number or literal that begins at `at`.
 pub(super) fn skip_scalar(line: &[u8], at: usize) -> Result<usize, Malformed> {

@@ -1,9 +1,11 @@
-//! The two levels of x86-64: AVX-512 (BW, VBMI2 generation) and AVX2. See the parent for the contract.
+//! The two levels of x86-64: AVX-512 (with VBMI2 and GFNI: Zen 4, Ice Lake and later) and AVX2.
 //!
-//! AVX2 packs bits with a loop, since `pext` is microcode on the AMD generations that end at AVX2.
+//! See the parent for the contract. AVX2 has groups of one chunk, whose masks are plain words, and packs bits with a
+//! loop, since `pext` is microcode on most AMD generations that end at AVX2.
 
-use super::{CHUNK_BYTES, Job, Kind, Level, Vector};
+use super::{CHUNK_BYTES, ClassTable, Job, Kind, Level, Planes, Vector};
 use std::arch::x86_64::*;
+use std::ops::{BitAnd, BitOr, BitOrAssign, BitXor, Not};
 
 pub(super) fn available() -> Vec<Level> {
     let mut levels = Vec::new();
@@ -17,7 +19,11 @@ pub(super) fn available() -> Vec<Level> {
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vbmi2")
+        && is_x86_feature_detected!("gfni")
+        && is_x86_feature_detected!("vpclmulqdq")
     {
         levels.push(Level(Kind::Avx512));
     }
@@ -28,7 +34,7 @@ pub(super) fn available() -> Vec<Level> {
 }
 
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt"
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,gfni,vpclmulqdq,pclmulqdq,avx2,bmi1,bmi2,lzcnt,popcnt"
 )]
 pub(super) fn run_avx512<J: Job>(job: J) -> J::Output {
     job.run(Avx512(()))
@@ -55,109 +61,75 @@ macro_rules! on_level {
     };
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the instructions of the caller"
-)]
 impl Vector for Avx512 {
-    type Chunk = __m512i;
+    type Words = [u64; 8];
+    type Wide = Wide512;
+
+    const GROUP_CHUNKS: usize = 8;
 
     #[inline(always)]
-    fn load(self, bytes: &[u8; CHUNK_BYTES]) -> __m512i {
-        // SAFETY: the array is 64 readable bytes, and the load needs no alignment; the token proves the features.
-        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-    }
-    #[inline(always)]
-    fn load_partial(self, bytes: &[u8]) -> __m512i {
-        on_level!(avx512::load_partial(bytes))
-    }
-    #[inline(always)]
-    fn equal(self, chunk: __m512i, byte: u8) -> u64 {
-        on_level!(avx512::equal(chunk, byte))
-    }
-    #[inline(always)]
-    fn equal_folded(self, chunk: __m512i, byte: u8) -> u64 {
-        on_level!(avx512::equal(avx512::folded(chunk), byte))
-    }
-    #[inline(always)]
-    fn within(self, chunk: __m512i, low: u8, count: u8) -> u64 {
-        on_level!(avx512::within(chunk, low, count))
-    }
-    #[inline(always)]
-    fn within_folded(self, chunk: __m512i, low: u8, count: u8) -> u64 {
-        on_level!(avx512::within(avx512::folded(chunk), low, count))
-    }
-    #[inline(always)]
-    fn equal_to_entry(self, chunk: __m512i, table: &[u8; 16]) -> u64 {
-        on_level!(avx512::equal_to_entry(chunk, table))
-    }
-    #[inline(always)]
-    fn non_ascii(self, chunk: __m512i) -> u64 {
-        on_level!(_mm512_movepi8_mask(chunk))
-    }
-    #[inline(always)]
-    fn bit_0x20(self, chunk: __m512i) -> u64 {
-        on_level!(avx512::bit_0x20(chunk))
-    }
-    #[inline(always)]
-    fn prefix_xor(self, bits: u64) -> u64 {
-        on_level!(prefix_xor(bits))
+    fn planes<T: ClassTable>(self, bytes: &[u8]) -> Planes<Wide512> {
+        let (planes, ascii) = on_level!(avx512::planes::<T>(bytes));
+        Planes {
+            planes: planes.map(Wide512),
+            ascii,
+        }
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
         on_level!(_pext_u64(bits, places))
     }
+
+    #[inline(always)]
+    fn none(self) -> Wide512 {
+        Wide512(on_level!(_mm512_setzero_si512()))
+    }
+    #[inline(always)]
+    fn bits_from(self, bit: usize) -> Wide512 {
+        Wide512(on_level!(avx512::bits_from(bit)))
+    }
+    #[inline(always)]
+    fn wide(self, words: &[u64; 8]) -> Wide512 {
+        // SAFETY: the array is 64 readable bytes, and the load needs no alignment; the token proves the features.
+        Wide512(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
+    }
+    #[inline(always)]
+    fn words(self, wide: Wide512) -> [u64; 8] {
+        let mut words = [0; 8];
+        // SAFETY: the array is 64 writable bytes, and the store needs no alignment; the token proves the features.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), wide.0) };
+        words
+    }
+    #[inline(always)]
+    fn any(self, wide: Wide512) -> bool {
+        on_level!(_mm512_test_epi64_mask(wide.0, wide.0)) != 0
+    }
+    #[inline(always)]
+    fn shift(self, wide: Wide512, before: Wide512) -> Wide512 {
+        Wide512(on_level!(avx512::shift(wide.0, before.0)))
+    }
+    #[inline(always)]
+    fn add(self, one: Wide512, other: Wide512, carry: u64) -> (Wide512, u64) {
+        let (sum, over) = on_level!(avx512::add(one.0, other.0, carry));
+        (Wide512(sum), over)
+    }
+    #[inline(always)]
+    fn parity(self, wide: Wide512, carry: u64) -> (Wide512, u64) {
+        let (parity, over) = on_level!(avx512::parity(wide.0, carry));
+        (Wide512(parity), over)
+    }
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "only inlined code gets the instructions of the caller"
-)]
 impl Vector for Avx2 {
-    type Chunk = [__m256i; 2];
+    type Words = [u64; 1];
+    type Wide = u64;
+
+    const GROUP_CHUNKS: usize = 1;
 
     #[inline(always)]
-    fn load(self, bytes: &[u8; CHUNK_BYTES]) -> [__m256i; 2] {
-        on_level!(avx2::load(bytes))
-    }
-    #[inline(always)]
-    fn load_partial(self, bytes: &[u8]) -> [__m256i; 2] {
-        let mut whole = [b' '; CHUNK_BYTES];
-        let count = bytes.len().min(CHUNK_BYTES);
-        whole[..count].copy_from_slice(&bytes[..count]);
-        self.load(&whole)
-    }
-    #[inline(always)]
-    fn equal(self, chunk: [__m256i; 2], byte: u8) -> u64 {
-        on_level!(avx2::equal(chunk, byte))
-    }
-    #[inline(always)]
-    fn equal_folded(self, chunk: [__m256i; 2], byte: u8) -> u64 {
-        on_level!(avx2::equal(avx2::folded(chunk), byte))
-    }
-    #[inline(always)]
-    fn within(self, chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
-        on_level!(avx2::within(chunk, low, count))
-    }
-    #[inline(always)]
-    fn within_folded(self, chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
-        on_level!(avx2::within(avx2::folded(chunk), low, count))
-    }
-    #[inline(always)]
-    fn equal_to_entry(self, chunk: [__m256i; 2], table: &[u8; 16]) -> u64 {
-        on_level!(avx2::equal_to_entry(chunk, table))
-    }
-    #[inline(always)]
-    fn non_ascii(self, chunk: [__m256i; 2]) -> u64 {
-        on_level!(avx2::mask(chunk))
-    }
-    #[inline(always)]
-    fn bit_0x20(self, chunk: [__m256i; 2]) -> u64 {
-        on_level!(avx2::bit_0x20(chunk))
-    }
-    #[inline(always)]
-    fn prefix_xor(self, bits: u64) -> u64 {
-        on_level!(prefix_xor(bits))
+    fn planes<T: ClassTable>(self, bytes: &[u8]) -> Planes<u64> {
+        let (planes, ascii) = on_level!(avx2::planes::<T>(bytes));
+        Planes { planes, ascii }
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
@@ -169,154 +141,314 @@ impl Vector for Avx2 {
         }
         packed
     }
+
+    #[inline(always)]
+    fn none(self) -> u64 {
+        0
+    }
+    #[inline(always)]
+    fn bits_from(self, bit: usize) -> u64 {
+        if bit < 64 { u64::MAX << bit } else { 0 }
+    }
+    #[inline(always)]
+    fn wide(self, words: &[u64; 1]) -> u64 {
+        words[0]
+    }
+    #[inline(always)]
+    fn words(self, wide: u64) -> [u64; 1] {
+        [wide]
+    }
+    #[inline(always)]
+    fn any(self, wide: u64) -> bool {
+        wide != 0
+    }
+    #[inline(always)]
+    fn shift(self, wide: u64, before: u64) -> u64 {
+        wide << 1 | before >> 63
+    }
+    #[inline(always)]
+    fn add(self, one: u64, other: u64, carry: u64) -> (u64, u64) {
+        let (partial, over) = one.overflowing_add(other);
+        let (sum, over_carry) = partial.overflowing_add(carry);
+        (sum, u64::from(over | over_carry))
+    }
+    #[inline(always)]
+    fn parity(self, wide: u64, carry: u64) -> (u64, u64) {
+        let parity = on_level!(avx2::prefix_xor(wide)) ^ carry.wrapping_neg();
+        (parity, parity >> 63)
+    }
 }
 
-#[target_feature(enable = "pclmulqdq")]
-#[inline]
-fn prefix_xor(bits: u64) -> u64 {
-    let ones = _mm_set1_epi8(-1);
-    let product = _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits.cast_signed()), ones);
-    _mm_cvtsi128_si64(product).cast_unsigned()
+/// Wide masks in one register; made only by the methods of [`Avx512`], so its instructions are there.
+#[derive(Clone, Copy)]
+struct Wide512(__m512i);
+
+macro_rules! operator {
+    ($operator:ident, $method:ident, $intrinsic:ident) => {
+        impl $operator for Wide512 {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Self(on_level!($intrinsic(self.0, other.0)))
+            }
+        }
+    };
+}
+
+operator!(BitAnd, bitand, _mm512_and_si512);
+operator!(BitOr, bitor, _mm512_or_si512);
+operator!(BitXor, bitxor, _mm512_xor_si512);
+
+impl BitOrAssign for Wide512 {
+    #[inline(always)]
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+impl Not for Wide512 {
+    type Output = Self;
+    #[inline(always)]
+    fn not(self) -> Self {
+        self ^ Self::ONES
+    }
+}
+
+impl Wide512 {
+    // SAFETY: both types are 64 bytes, and every pattern of bits is a value of either.
+    const ONES: Self = Self(unsafe { std::mem::transmute::<[u64; 8], __m512i>([u64::MAX; 8]) });
 }
 
 mod avx512 {
     use super::*;
 
-    #[target_feature(enable = "avx512f,avx512bw,bmi2")]
+    /// Looks up the classes of each chunk, turns bytes into bit planes, and turns the planes of eight chunks into
+    /// eight wide masks. All of it stays in registers.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
     #[inline]
-    pub(super) fn load_partial(bytes: &[u8]) -> __m512i {
-        let count = bytes.len().min(CHUNK_BYTES);
-        let present = if count == CHUNK_BYTES {
-            u64::MAX
+    pub(super) fn planes<T: ClassTable>(bytes: &[u8]) -> ([__m512i; 8], bool) {
+        let (low, high) = const { &T::CLASSES }.split_at(64);
+        let table = (load(low), load(high));
+        let mut seen = _mm512_setzero_si512();
+        let mut rows = [seen; 8];
+        if let Some(group) = bytes.first_chunk::<512>() {
+            for (row, chunk) in rows.iter_mut().zip(group.as_chunks::<CHUNK_BYTES>().0) {
+                let chunk = load(chunk);
+                seen = _mm512_or_si512(seen, chunk);
+                *row = chunk_planes(chunk, table);
+            }
         } else {
-            (1 << count) - 1
-        };
-        // SAFETY: masked-out bytes are not touched (nor do they fault), and the mask covers only bytes of the slice.
-        unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), present, bytes.as_ptr().cast()) }
+            for (row, chunk) in rows.iter_mut().zip(bytes.chunks(CHUNK_BYTES)) {
+                let chunk = load(chunk);
+                seen = _mm512_or_si512(seen, chunk);
+                *row = chunk_planes(chunk, table);
+            }
+        }
+        (transposed(rows), _mm512_movepi8_mask(seen) == 0)
     }
 
+    /// The first bytes of a slice, at most 64, then zeros.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    pub(super) fn equal(chunk: __m512i, byte: u8) -> u64 {
-        _mm512_cmpeq_epi8_mask(chunk, _mm512_set1_epi8(byte.cast_signed()))
+    fn load(bytes: &[u8]) -> __m512i {
+        let present = if bytes.len() < CHUNK_BYTES {
+            (1 << bytes.len()) - 1
+        } else {
+            u64::MAX
+        };
+        // SAFETY: masked-out bytes are not touched (nor do they fault), and the mask covers only bytes of the slice.
+        unsafe { _mm512_maskz_loadu_epi8(present, bytes.as_ptr().cast()) }
+    }
+
+    /// The planes of one chunk, a word each.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
+    #[inline]
+    fn chunk_planes(chunk: __m512i, table: (__m512i, __m512i)) -> __m512i {
+        // The lookup ignores the top bit, so bytes of 0x80 and above are masked out.
+        let ascii = _mm512_cmpge_epi8_mask(chunk, _mm512_setzero_si512());
+        let classes = _mm512_maskz_permutex2var_epi8(ascii, table.0, chunk, table.1);
+        // A product of bit matrices with the unit matrix in the other place transposes each 8 by 8 bits; it counts
+        // the rows of a matrix from its last byte, so the bytes are turned round before.
+        let last_first = _mm512_broadcast_i32x4(_mm_set_epi8(
+            8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7,
+        ));
+        let unit = _mm512_set1_epi64(0x8040_2010_0804_0201_u64.cast_signed());
+        let squares =
+            _mm512_gf2p8affine_epi64_epi8::<0>(unit, _mm512_shuffle_epi8(classes, last_first));
+        // Byte p of each square is plane p of its eight bytes: the same plane of all squares becomes one word.
+        let by_plane: [u8; 64] = const {
+            let (mut order, mut at) = ([0; 64], 0);
+            while at < 64 {
+                order[at] = (at % 8 * 8 + at / 8).to_le_bytes()[0];
+                at += 1;
+            }
+            order
+        };
+        _mm512_permutexvar_epi8(load(&by_plane), squares)
+    }
+
+    /// Word `w` of row `r` becomes word `r` of row `w`.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
+        let [a, b, c, d, e, f, g, h] = rows;
+        // Pairs of rows: words of even place, then of odd place, two rows side by side.
+        let even = [
+            _mm512_unpacklo_epi64(a, b),
+            _mm512_unpacklo_epi64(c, d),
+            _mm512_unpacklo_epi64(e, f),
+            _mm512_unpacklo_epi64(g, h),
+        ];
+        let odd = [
+            _mm512_unpackhi_epi64(a, b),
+            _mm512_unpackhi_epi64(c, d),
+            _mm512_unpackhi_epi64(e, f),
+            _mm512_unpackhi_epi64(g, h),
+        ];
+        let [p0, p2, p4, p6] = quarters_transposed(even);
+        let [p1, p3, p5, p7] = quarters_transposed(odd);
+        [p0, p1, p2, p3, p4, p5, p6, p7]
+    }
+
+    /// Quarter `q` of row `r` becomes quarter `r` of row `q`.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn quarters_transposed([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        let low_of_ab = _mm512_shuffle_i64x2::<0b01_00_01_00>(a, b);
+        let high_of_ab = _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b);
+        let low_of_cd = _mm512_shuffle_i64x2::<0b01_00_01_00>(c, d);
+        let high_of_cd = _mm512_shuffle_i64x2::<0b11_10_11_10>(c, d);
+        [
+            _mm512_shuffle_i64x2::<0b10_00_10_00>(low_of_ab, low_of_cd),
+            _mm512_shuffle_i64x2::<0b11_01_11_01>(low_of_ab, low_of_cd),
+            _mm512_shuffle_i64x2::<0b10_00_10_00>(high_of_ab, high_of_cd),
+            _mm512_shuffle_i64x2::<0b11_01_11_01>(high_of_ab, high_of_cd),
+        ]
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub(super) fn folded(chunk: __m512i) -> __m512i {
-        _mm512_or_si512(chunk, _mm512_set1_epi8(0x20))
+    pub(super) fn bits_from(bit: usize) -> __m512i {
+        let bit = _mm512_set1_epi64(bit.min(512).cast_signed() as i64);
+        let first_bits = _mm512_set_epi64(448, 384, 320, 256, 192, 128, 64, 0);
+        // Shifting a word by 64 and more empties it.
+        let distances = _mm512_max_epi64(_mm512_sub_epi64(bit, first_bits), _mm512_setzero_si512());
+        _mm512_sllv_epi64(_mm512_set1_epi64(-1), distances)
     }
 
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f,avx512vbmi2")]
     #[inline]
-    pub(super) fn within(chunk: __m512i, low: u8, count: u8) -> u64 {
-        let from_low = _mm512_sub_epi8(chunk, _mm512_set1_epi8(low.cast_signed()));
-        _mm512_cmplt_epu8_mask(from_low, _mm512_set1_epi8(count.cast_signed()))
+    pub(super) fn shift(wide: __m512i, before: __m512i) -> __m512i {
+        let below = _mm512_alignr_epi64::<7>(wide, before);
+        _mm512_shldi_epi64::<1>(wide, below)
     }
 
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f")]
     #[inline]
-    pub(super) fn equal_to_entry(chunk: __m512i, table: &[u8; 16]) -> u64 {
-        let quarter = u128::from_le_bytes(*table);
-        let low = i64::from_le_bytes(
-            quarter.to_le_bytes()[..8]
-                .try_into()
-                .expect("8 of 16 bytes"),
-        );
-        let high = i64::from_le_bytes(
-            quarter.to_le_bytes()[8..]
-                .try_into()
-                .expect("8 of 16 bytes"),
-        );
-        let entries = _mm512_broadcast_i32x4(_mm_set_epi64x(high, low));
-        _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(entries, chunk), chunk)
+    pub(super) fn add(one: __m512i, other: __m512i, carry: u64) -> (__m512i, u64) {
+        let ones = _mm512_set1_epi64(-1);
+        let sums = _mm512_add_epi64(one, other);
+        // A word makes a carry or, when all ones, passes one on. Adding the words' bits as one small number lets the
+        // carries run through the passing words just as through the wide number.
+        let made = u64::from(_mm512_cmplt_epu64_mask(sums, one));
+        let passing = u64::from(_mm512_cmpeq_epi64_mask(sums, ones));
+        let ran = (made << 1 | carry) + passing;
+        let [receiving, over, ..] = (ran ^ passing).to_le_bytes();
+        (
+            _mm512_mask_sub_epi64(sums, receiving, sums, ones),
+            u64::from(over),
+        )
     }
 
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f,avx512dq,vpclmulqdq")]
     #[inline]
-    pub(super) fn bit_0x20(chunk: __m512i) -> u64 {
-        _mm512_test_epi8_mask(chunk, _mm512_set1_epi8(0x20))
+    pub(super) fn parity(wide: __m512i, carry: u64) -> (__m512i, u64) {
+        let ones = _mm512_set1_epi64(-1);
+        // A carryless product with all ones is the parity from the bottom up, of every second word at a time.
+        let even = _mm512_clmulepi64_epi128::<0x00>(wide, ones);
+        let odd = _mm512_clmulepi64_epi128::<0x01>(wide, ones);
+        let within = _mm512_unpacklo_epi64(even, odd);
+        let mut words = u64::from(_mm512_movepi64_mask(within));
+        words ^= words << 1;
+        words ^= words << 2;
+        words ^= words << 4;
+        let words = (words << 1 & 0x1ff) ^ carry.wrapping_neg();
+        let [flipped, over, ..] = words.to_le_bytes();
+        (
+            _mm512_mask_xor_epi64(within, flipped, within, ones),
+            u64::from(over & 1),
+        )
     }
 }
 
 mod avx2 {
     use super::*;
 
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "pclmulqdq")]
     #[inline]
-    pub(super) fn load(bytes: &[u8; CHUNK_BYTES]) -> [__m256i; 2] {
-        let (low, high) = bytes.split_at(32);
-        // SAFETY: the first half of the array is 32 readable bytes, and the load needs no alignment.
-        let low = unsafe { _mm256_loadu_si256(low.as_ptr().cast()) };
-        // SAFETY: the second half of the array is 32 readable bytes, and the load needs no alignment.
-        let high = unsafe { _mm256_loadu_si256(high.as_ptr().cast()) };
-        [low, high]
-    }
-
-    /// The top bit of each byte.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn mask(chunk: [__m256i; 2]) -> u64 {
-        let low = _mm256_movemask_epi8(chunk[0]).cast_unsigned();
-        let high = _mm256_movemask_epi8(chunk[1]).cast_unsigned();
-        u64::from(low) | u64::from(high) << 32
+    pub(super) fn prefix_xor(bits: u64) -> u64 {
+        // A carryless product with all ones is the parity from the bottom up.
+        let product =
+            _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits.cast_signed()), _mm_set1_epi8(-1));
+        _mm_cvtsi128_si64(product).cast_unsigned()
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn equal(chunk: [__m256i; 2], byte: u8) -> u64 {
-        let wanted = _mm256_set1_epi8(byte.cast_signed());
-        mask([
-            _mm256_cmpeq_epi8(chunk[0], wanted),
-            _mm256_cmpeq_epi8(chunk[1], wanted),
-        ])
+    pub(super) fn planes<T: ClassTable>(bytes: &[u8]) -> ([u64; 8], bool) {
+        let mut partial = [0; CHUNK_BYTES];
+        let chunk = bytes.first_chunk().unwrap_or_else(|| {
+            partial[..bytes.len()].copy_from_slice(bytes);
+            &partial
+        });
+        let (low, high) = chunk.split_at(32);
+        let (low, high) = (load(low), load(high));
+        let (low_planes, high_planes) = (half_planes::<T>(low), half_planes::<T>(high));
+        let mut planes = [0; 8];
+        for (plane, (low, high)) in planes
+            .iter_mut()
+            .zip(low_planes.into_iter().zip(high_planes))
+        {
+            *plane = u64::from(low) | u64::from(high) << 32;
+        }
+        (
+            planes,
+            _mm256_movemask_epi8(_mm256_or_si256(low, high)) == 0,
+        )
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn folded(chunk: [__m256i; 2]) -> [__m256i; 2] {
-        let bit = _mm256_set1_epi8(0x20);
-        [
-            _mm256_or_si256(chunk[0], bit),
-            _mm256_or_si256(chunk[1], bit),
-        ]
+    fn load(half: &[u8]) -> __m256i {
+        let half: &[u8; 32] = half.first_chunk().expect("half a chunk has 32 bytes");
+        // SAFETY: the array is 32 readable bytes, and the load needs no alignment.
+        unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn within(chunk: [__m256i; 2], low: u8, count: u8) -> u64 {
-        // There is no unsigned comparison: a byte is at most the bound when the smaller of both is the byte.
-        let low = _mm256_set1_epi8(low.cast_signed());
-        let last = _mm256_set1_epi8((count - 1).cast_signed());
-        let from_low = [
-            _mm256_sub_epi8(chunk[0], low),
-            _mm256_sub_epi8(chunk[1], low),
-        ];
-        mask([
-            _mm256_cmpeq_epi8(_mm256_min_epu8(from_low[0], last), from_low[0]),
-            _mm256_cmpeq_epi8(_mm256_min_epu8(from_low[1], last), from_low[1]),
-        ])
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn equal_to_entry(chunk: [__m256i; 2], table: &[u8; 16]) -> u64 {
-        // SAFETY: the table is 16 readable bytes, and the load needs no alignment.
-        let entries = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
-        let entries = _mm256_broadcastsi128_si256(entries);
-        mask([
-            _mm256_cmpeq_epi8(_mm256_shuffle_epi8(entries, chunk[0]), chunk[0]),
-            _mm256_cmpeq_epi8(_mm256_shuffle_epi8(entries, chunk[1]), chunk[1]),
-        ])
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn bit_0x20(chunk: [__m256i; 2]) -> u64 {
-        // Bit 5 becomes the top bit of its byte: whole words may shift, only bits 0 to 4 cross into a neighbour.
-        mask([
-            _mm256_slli_epi16::<2>(chunk[0]),
-            _mm256_slli_epi16::<2>(chunk[1]),
-        ])
+    fn half_planes<T: ClassTable>(half: __m256i) -> [u32; 8] {
+        let mut found = _mm256_setzero_si256();
+        let mut first = 0;
+        for row in const { &T::CLASSES }.as_chunks::<16>().0 {
+            // Rows without any class cost nothing: the table is known when this is compiled.
+            if row.iter().any(|class| *class != 0) {
+                // SAFETY: the row is 16 readable bytes, and the load needs no alignment.
+                let row = unsafe { _mm_loadu_si128(row.as_ptr().cast()) };
+                // Bytes of this row become 0x70 to 0x7f, all others 0x80 and above, which look up nothing.
+                let index = _mm256_xor_si256(half, _mm256_set1_epi8(first));
+                let index = _mm256_adds_epu8(index, _mm256_set1_epi8(0x70));
+                let classes = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(row), index);
+                found = _mm256_or_si256(found, classes);
+            }
+            first = first.wrapping_add(16);
+        }
+        let mut planes = [0; 8];
+        for plane in planes.iter_mut().rev() {
+            *plane = _mm256_movemask_epi8(found).cast_unsigned();
+            // Doubling a byte brings its next bit to the top.
+            found = _mm256_add_epi8(found, found);
+        }
+        planes
     }
 }
