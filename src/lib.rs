@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod block;
 pub mod budget;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod ingest;
 pub mod journal;
 pub mod limits;
 pub mod metrics;
+pub mod node;
 pub mod os;
 pub mod position;
 pub mod shard;

@@ -12,7 +12,7 @@ use crate::journal::scan::{ScannedBlock, SegmentScan};
 use crate::journal::segments::{Catalog, SegmentEntry};
 use crate::journal::tail::Tail;
 use crate::os::disk::Disk;
-use crate::position::{JournalId, Offset, OffsetRange};
+use crate::position::{JournalId, Offset, OffsetRange, Timestamp};
 
 /// What lies at an offset.
 #[derive(Debug, Clone)]
@@ -91,6 +91,18 @@ impl Reader {
     pub fn start(&self) -> Offset {
         let end = self.tail.durable_end();
         self.catalog.start().map_or(end, |start| start.min(end))
+    }
+
+    /// Where to begin looking for what was received at `time` or later: the first event of the
+    /// oldest segment that was in use then.
+    #[must_use]
+    pub fn start_near(&self, time: Timestamp) -> Offset {
+        let segments = self.catalog.list();
+        let in_use = segments
+            .iter()
+            .find(|entry| entry.last_used >= time)
+            .or(segments.last());
+        in_use.map_or_else(|| self.start(), |entry| entry.first)
     }
 
     /// What lies at `offset`.

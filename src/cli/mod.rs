@@ -1,0 +1,46 @@
+//! The command line: one file for each group of commands.
+
+mod check;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Event relay appliance: takes NDJSON, keeps it safely, delivers it to several SIEMs.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay until SIGTERM or SIGINT.
+    Run {
+        /// Configuration; without it the embedded default runs: TCP and HTTP on loopback, one
+        /// file stream, data in ./weir-data.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check a configuration and print the plan it makes; nothing is started.
+    Check {
+        /// Configuration.
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// Exit status of a wrong configuration or command line.
+const EXIT_USAGE: u8 = 2;
+
+/// Runs the command given to the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run::run(config.as_deref()),
+        Command::Check { config } => check::check(&config),
+    }
+}

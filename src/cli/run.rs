@@ -1,0 +1,193 @@
+//! `weir run`: from a configuration to a running node, and back on a signal.
+#![expect(
+    clippy::print_stdout,
+    reason = "a person at a terminal is told where it listens"
+)]
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::EXIT_USAGE;
+use crate::config::plan::{InputPlan, Plan};
+use crate::config::{self, ConfigErrors, Environment};
+use crate::control::watchdog::Watchdog;
+use crate::node::{self, Node, OpenNode};
+use crate::os::signals::{Signal, Signals};
+use crate::os::{limits, systemd};
+
+/// How often the main thread looks at the node's parts when no watchdog asks for more.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the relay until a signal stops it.
+pub(super) fn run(config: Option<&Path>) -> ExitCode {
+    start_log();
+    let plan = match load(config) {
+        Ok(plan) => plan,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match limits::raise_open_files() {
+        Ok(limit) => tracing::debug!(?limit, "open files"),
+        Err(error) => tracing::warn!(%error, "raise the limit of open files"),
+    }
+    let opened = match node::open(plan) {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("weir: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let told = tell(&opened, config.is_none());
+    let node = match opened.start() {
+        Ok(node) => node,
+        Err(error) => {
+            eprintln!("weir: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{told}");
+    serve(node)
+}
+
+fn load(config: Option<&Path>) -> Result<Plan, ConfigErrors> {
+    match config {
+        Some(path) => config::load(path),
+        None => config::parse(
+            config::embedded_default(),
+            "embedded default",
+            &Environment::of_this_process(),
+        ),
+    }
+}
+
+/// Waits for a signal or for a part to fail, and feeds the watchdog while every shard turns.
+fn serve(node: Node) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("weir: start the main loop: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    log_refused(systemd::ready("running"));
+    let failed = runtime.block_on(until_stopped(&node));
+    log_refused(systemd::stopping("draining"));
+    let troubles = node.stop();
+    for trouble in &troubles {
+        tracing::error!("{trouble}");
+    }
+    if failed || !troubles.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Returns whether a part failed.
+async fn until_stopped(node: &Node) -> bool {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "listen for signals");
+            return true;
+        }
+    };
+    let every =
+        systemd::watchdog_interval().map_or(LOOK_EVERY, |asked| (asked / 2).min(LOOK_EVERY));
+    let mut watchdog = Watchdog::default();
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Terminate | Signal::Interrupt => {
+                    tracing::info!("stopping: delivering what is durable");
+                    return false;
+                }
+                Signal::Reload => tracing::warn!("reload is not built yet; restart to apply a new configuration"),
+            },
+            () = tokio::time::sleep(every) => {
+                if let Some(part) = node.failed_part() {
+                    tracing::error!("{part} ended by itself: the node stops");
+                    return true;
+                }
+                feed(node, &mut watchdog);
+            }
+        }
+    }
+}
+
+/// Feeds the watchdog of systemd by real progress: while every shard's loop turns.
+fn feed(node: &Node, watchdog: &mut Watchdog) {
+    let observed = node.observed();
+    let shards = observed
+        .journals
+        .iter()
+        .map(|journal| journal.shard.state());
+    let turns: Vec<u64> = shards
+        .map(|state| state.turns.load(std::sync::atomic::Ordering::Relaxed))
+        .collect();
+    match watchdog.live(&turns, observed.clock.now().monotonic) {
+        Ok(()) => log_refused(systemd::feed_watchdog()),
+        Err(stuck) => tracing::error!(?stuck, "the watchdog is not fed"),
+    }
+}
+
+fn log_refused(told: std::io::Result<()>) {
+    if let Err(error) = told {
+        tracing::debug!(%error, "tell systemd");
+    }
+}
+
+/// Where the node listens, for whoever started it.
+fn tell(opened: &OpenNode, default: bool) -> String {
+    let plan = opened.plan();
+    let mut lines = Vec::new();
+    if default {
+        lines.push("weir runs on its embedded default; --config FILE takes yours".to_owned());
+    }
+    for (input, address) in plan.inputs.iter().zip(opened.addresses()) {
+        lines.push(match input {
+            InputPlan::Tcp(tcp) => {
+                format!("input \"{}\": NDJSON over TCP on {address}", tcp.input.name)
+            }
+            InputPlan::Http(http) => {
+                format!(
+                    "input \"{}\": POST http://{address}/v1/events",
+                    http.input.name
+                )
+            }
+        });
+    }
+    for stream in &plan.streams {
+        let to = match &stream.sink {
+            crate::sink::SinkSettings::Http(http) => {
+                format!("POST {}", http.url.host().unwrap_or("?"))
+            }
+            crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
+        };
+        lines.push(format!("stream \"{}\": {to}", stream.stream.name));
+    }
+    if let Some(admin) = opened.admin_address() {
+        lines.push(format!("metrics: http://{admin}/metrics"));
+    }
+    lines.push(format!("data: {}", plan.data_dir.display()));
+    lines.join("\n")
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,418 @@
+//! A stream's thread: the shell around its lanes.
+//!
+//! One thread a stream, one task a lane, one lane a journal. The thread reads, encodes,
+//! records and delivers; a slow destination costs the others nothing.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+use crate::batch::{Batch, Compression, CursorState, Parcel};
+use crate::block::codec::{CompressionLevel, best_codec};
+use crate::config::plan::StreamPlan;
+use crate::journal::cursor::CursorRecord;
+use crate::journal::reader::{GapReason, ReadNext, Reader};
+use crate::journal::tail::Doorbell;
+use crate::metrics::latency::Latency;
+use crate::metrics::ledger::DiscardReason;
+use crate::os::clock::Clock;
+use crate::os::disk::Disk;
+use crate::position::JournalId;
+use crate::sink::settings::{RetrySettings, SinkSettings};
+use crate::sink::{AnySink, Failure, OpenContext, Outcome, Sink as _, retry};
+use crate::stream::encode::Encoder;
+use crate::stream::lane::{Lane, LaneAction};
+use crate::stream::status::{LaneActivity, LaneStatus};
+
+/// How long a lane waits before it tries a disk again that refused.
+const DISK_AGAIN: Duration = Duration::from_secs(1);
+
+/// One lane's parts.
+#[derive(Debug)]
+pub struct LaneParts {
+    /// The journal.
+    pub journal: JournalId,
+    /// Where to begin.
+    pub state: CursorState,
+    /// Its record.
+    pub record: CursorRecord,
+    /// Its reader.
+    pub reader: Reader,
+    /// What the scraper sees.
+    pub status: Arc<ArcSwap<LaneStatus>>,
+    /// What retention sees: events below are not needed any more.
+    pub cursor: Arc<AtomicU64>,
+}
+
+/// One stream's parts.
+#[derive(Debug)]
+pub struct StreamParts {
+    /// What it runs on.
+    pub plan: StreamPlan,
+    /// Its lanes.
+    pub lanes: Vec<LaneParts>,
+    /// Journals of the node.
+    pub journals: usize,
+    /// Where file sinks write.
+    pub disk: Arc<dyn Disk>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Received to delivered.
+    pub latency: Latency,
+    /// How far the node is on its way to stop.
+    pub stop: watch::Receiver<StopPhase>,
+}
+
+/// How far the node is on its way to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopPhase {
+    /// It runs.
+    Running,
+    /// Deliver what is durable, then end.
+    Drain,
+    /// End now; what is not delivered stays in the journal.
+    Now,
+}
+
+/// Starts a stream's thread.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn(parts: StreamParts) -> io::Result<JoinHandle<io::Result<()>>> {
+    // The kernel shows 15 bytes of a thread's name.
+    let name = format!("weir-{}", parts.plan.stream.name);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, run(parts))
+    })
+}
+
+async fn run(parts: StreamParts) -> io::Result<()> {
+    let StreamParts {
+        plan,
+        lanes,
+        journals,
+        disk,
+        clock,
+        latency,
+        stop,
+    } = parts;
+    let encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
+    let shared = Rc::new(Shared {
+        encoder: RefCell::new(encoder),
+        compression: compression(&plan.sink),
+        retry: plan.retry,
+        name: Arc::clone(&plan.stream.name),
+        clock: Arc::clone(&clock),
+        latency,
+    });
+    let mut tasks = Vec::new();
+    for lane in lanes {
+        let wall_clock = Arc::clone(&clock);
+        let context = OpenContext {
+            journal: lane.journal,
+            journals,
+            stream: Arc::clone(&plan.stream.name),
+            disk: Arc::clone(&disk),
+            clock: Arc::new(move || wall_clock.now().wall),
+            state: Some(lane.state.sink.as_slice()).filter(|state| !state.is_empty()),
+        };
+        let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
+        let name = Arc::clone(&plan.stream.name);
+        let core = Lane::new(name, lane.journal, plan.stream.batch, lane.state.clone());
+        let doorbell = lane.reader.tail().doorbell();
+        let shown = (*lane.status.load_full()).clone();
+        let shared = Rc::clone(&shared);
+        let running = RunningLane {
+            core,
+            sink,
+            doorbell,
+            shown,
+            parts: lane,
+            shared,
+            stop: stop.clone(),
+        };
+        tasks.push(tokio::task::spawn_local(running.run()));
+    }
+    for task in tasks {
+        task.await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn compression(sink: &SinkSettings) -> Compression {
+    match sink {
+        SinkSettings::Http(settings) => settings.compression,
+        SinkSettings::File(settings) => settings.compression,
+    }
+}
+
+/// What the lanes of a stream share.
+struct Shared {
+    encoder: RefCell<Encoder>,
+    compression: Compression,
+    retry: RetrySettings,
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    latency: Latency,
+}
+
+struct RunningLane {
+    core: Lane,
+    sink: AnySink,
+    doorbell: Arc<Doorbell>,
+    /// The status as it is counted up here and published from here.
+    shown: LaneStatus,
+    parts: LaneParts,
+    shared: Rc<Shared>,
+    stop: watch::Receiver<StopPhase>,
+}
+
+impl RunningLane {
+    async fn run(mut self) {
+        self.show(LaneActivity::Idle);
+        loop {
+            let phase = *self.stop.borrow_and_update();
+            match phase {
+                StopPhase::Running => {}
+                StopPhase::Drain => self.core.drain(),
+                StopPhase::Now => break,
+            }
+            let now = self.shared.clock.now().monotonic;
+            match self.core.next(now) {
+                LaneAction::Done => break,
+                action => self.perform(action).await,
+            }
+        }
+        self.record_last();
+        self.show(LaneActivity::Stopped);
+    }
+
+    async fn perform(&mut self, action: LaneAction) {
+        match action {
+            LaneAction::Read(offset) => match self.parts.reader.next(offset) {
+                Ok(ReadNext::Block(block)) => {
+                    self.core.read(block, self.shared.clock.now().monotonic);
+                    if self.shown.activity != LaneActivity::Delivering {
+                        self.show(LaneActivity::Delivering);
+                    }
+                    // Long reads from disk give the stream's other lanes their turn.
+                    tokio::task::yield_now().await;
+                }
+                Ok(ReadNext::End) => self.core.end(),
+                Ok(ReadNext::Gap { range, why }) => {
+                    self.tell_gap(range, &why);
+                    self.core.gap(range);
+                }
+                Err(error) => self.trouble("read the journal", &error).await,
+            },
+            LaneAction::Measure {
+                block,
+                first,
+                bytes_max,
+            } => {
+                let measured = self
+                    .shared
+                    .encoder
+                    .borrow_mut()
+                    .measure(&block, first, bytes_max);
+                // An unreadable block is found out, and given up, when it is encoded.
+                self.core.measured(measured.unwrap_or(u64::MAX));
+            }
+            LaneAction::Record(state) => match self.parts.record.write(&state) {
+                Ok(()) => {
+                    self.core.recorded();
+                    self.parts.cursor.store(state.cursor.0, Ordering::Release);
+                }
+                Err(error) => self.trouble("write the cursor record", &error).await,
+            },
+            LaneAction::Deliver(batch) => self.deliver(&batch).await,
+            LaneAction::Wait { until, raw_bytes } => self.wait(until, raw_bytes).await,
+            LaneAction::Done => {}
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Duration>, raw_bytes: u64) {
+        if !self.core.is_sending() && self.core.oldest_received().is_none() {
+            self.show(LaneActivity::Idle);
+        }
+        let now = self.shared.clock.now().monotonic;
+        let tail = Arc::clone(self.parts.reader.tail());
+        let seen = self.core.state().cursor;
+        let doorbell = Arc::clone(&self.doorbell);
+        let more = async {
+            if raw_bytes == u64::MAX {
+                std::future::pending().await
+            } else {
+                tail.wait(&doorbell, seen, raw_bytes).await;
+            }
+        };
+        let time = async {
+            match until {
+                Some(until) => tokio::time::sleep(until.saturating_sub(now)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = more => {}
+            () = time => {}
+            _ = self.stop.changed() => {}
+        }
+    }
+
+    async fn deliver(&mut self, batch: &Batch) {
+        let encoded = self
+            .shared
+            .encoder
+            .borrow_mut()
+            .encode(batch, self.shared.compression);
+        let parcel = match encoded {
+            Ok(parcel) => parcel,
+            Err(unreadable) => {
+                let lost = unreadable.range;
+                tracing::error!(
+                    stream = %self.shared.name, journal = %self.parts.journal, %unreadable,
+                    "a block does not give its events: they are discarded as damaged"
+                );
+                self.core
+                    .unreadable(lost, self.shared.clock.now().monotonic);
+                self.show(LaneActivity::Delivering);
+                return;
+            }
+        };
+        self.show(LaneActivity::Delivering);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.sink.deliver(&parcel) => outcome,
+            // Only the end of the node's patience breaks off a delivery.
+            _ = self.stop.wait_for(|phase| *phase == StopPhase::Now) => return,
+        };
+        self.settle(batch, &parcel, outcome);
+    }
+
+    fn settle(&mut self, batch: &Batch, parcel: &Parcel, outcome: Outcome) {
+        let now = self.shared.clock.now();
+        match outcome {
+            Outcome::Delivered => {
+                self.core
+                    .delivered(parcel.raw_bytes, self.sink.state(), now.monotonic);
+                self.shown.batches += 1;
+                self.shown.sent_bytes += parcel.body_bytes();
+                self.shown.last_failure = Arc::default();
+                for part in &batch.parts {
+                    let micros = now.wall.micros_since(part.block.received_first);
+                    let age = Duration::from_micros(micros);
+                    self.shared.latency.record(age, part.range.events());
+                }
+                self.show(LaneActivity::Delivering);
+            }
+            Outcome::RecordFirst => {
+                self.core.record_sink(self.sink.state());
+                if let LaneAction::Record(state) = self.core.next(now.monotonic) {
+                    match self.parts.record.write(&state) {
+                        Ok(()) => {
+                            self.core.recorded();
+                            self.sink.recorded();
+                        }
+                        Err(error) => {
+                            tracing::error!(stream = %self.shared.name, %error, "write the cursor record");
+                            self.core.failed(now.monotonic + DISK_AGAIN);
+                        }
+                    }
+                }
+            }
+            Outcome::Retry { why, after } => self.retry(&why, after, now.monotonic),
+            Outcome::Split { why } => {
+                if self.core.split() {
+                    tracing::info!(stream = %self.shared.name, batch = %batch.id, why = %why.detail, "batch split");
+                } else {
+                    self.retry(&why, None, now.monotonic);
+                }
+            }
+            // Dead letters and parking come with the sinks' next issue: until then nothing is
+            // given up, so what is refused is tried again.
+            Outcome::Refused { why } => self.retry(&why, None, now.monotonic),
+        }
+    }
+
+    fn retry(&mut self, why: &Failure, after: Option<Duration>, now: Duration) {
+        let random = u64::from_le_bytes(random_bytes());
+        let delay = retry::delay(&self.shared.retry, self.core.attempt(), random, after);
+        if self.shown.last_failure.is_empty() {
+            tracing::warn!(
+                stream = %self.shared.name, journal = %self.parts.journal,
+                reason = why.reason, detail = %why.detail, "delivery failed; it is tried again"
+            );
+        }
+        *self.shown.failures.entry(why.reason).or_default() += 1;
+        self.shown.last_failure = format!("{}: {}", why.reason, why.detail).into();
+        self.core.failed(now + delay);
+        self.show(LaneActivity::Retrying);
+    }
+
+    fn tell_gap(&self, range: crate::position::OffsetRange, why: &GapReason) {
+        tracing::error!(
+            stream = %self.shared.name, journal = %self.parts.journal, %range, ?why,
+            "events cannot be read from the journal: they are discarded as damaged"
+        );
+    }
+
+    async fn trouble(&mut self, what: &str, error: &io::Error) {
+        tracing::error!(stream = %self.shared.name, journal = %self.parts.journal, %error, "{what}");
+        self.show(LaneActivity::Troubled);
+        tokio::select! {
+            () = tokio::time::sleep(DISK_AGAIN) => {}
+            _ = self.stop.changed() => {}
+        }
+    }
+
+    /// Makes the last progress durable; what fails now is delivered again after the start.
+    fn record_last(&mut self) {
+        if let Err(error) = self.parts.record.write(self.core.state()) {
+            tracing::warn!(stream = %self.shared.name, %error, "write the cursor record");
+        }
+    }
+
+    fn show(&mut self, activity: LaneActivity) {
+        let state = self.core.state();
+        let counts = &state.counts;
+        let discarded = DiscardReason::ALL.iter().zip(counts.discarded);
+        self.shown = LaneStatus {
+            journal: Some(self.parts.journal),
+            start: state.start,
+            cursor: state.cursor,
+            delivered: counts.delivered,
+            delivered_bytes: counts.delivered_bytes,
+            filtered: counts.filtered,
+            sampled_out: counts.sampled_out,
+            dead_lettered: counts.dead_lettered,
+            discarded: discarded
+                .map(|(reason, count)| (reason.as_str(), count))
+                .collect(),
+            activity,
+            oldest_received: self.core.oldest_received(),
+            ..self.shown.clone()
+        };
+        self.parts.status.store(Arc::new(self.shown.clone()));
+    }
+}
+
+/// Eight random bytes for the jitter of retries.
+fn random_bytes() -> [u8; 8] {
+    let uuid = uuid::Uuid::new_v4();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&uuid.as_bytes()[..8]);
+    // The version nibble of a UUID stands in byte 6.
+    bytes[6] ^= uuid.as_bytes()[15];
+    bytes
+}
