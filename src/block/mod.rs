@@ -26,6 +26,12 @@ pub enum CodecId {
     DeflateRun = 1,
 }
 
+/// CRC-32 (IEEE) of raw bytes, as blocks and gzip members carry it.
+#[must_use]
+pub fn raw_crc32(raw: &[u8]) -> u32 {
+    crc32fast::hash(raw)
+}
+
 /// A block with its place in a journal. Shared as `Arc<Block>` once it is durable.
 #[derive(Debug, Clone)]
 pub struct Block {

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::EXIT_USAGE;
 use crate::config::plan::{InputPlan, Plan};
 use crate::config::{self, ConfigErrors, Environment};
+use crate::control::health;
 use crate::control::watchdog::Watchdog;
 use crate::node::{self, Node, OpenNode};
 use crate::os::signals::{Signal, Signals};
@@ -126,17 +127,9 @@ async fn until_stopped(node: &Node) -> bool {
 
 /// Feeds the watchdog of systemd by real progress: while every shard's loop turns.
 fn feed(node: &Node, watchdog: &mut Watchdog) {
-    let observed = node.observed();
-    let shards = observed
-        .journals
-        .iter()
-        .map(|journal| journal.shard.state());
-    let turns: Vec<u64> = shards
-        .map(|state| state.turns.load(std::sync::atomic::Ordering::Relaxed))
-        .collect();
-    match watchdog.live(&turns, observed.clock.now().monotonic) {
+    match health::live(watchdog, node.observed()) {
         Ok(()) => log_refused(systemd::feed_watchdog()),
-        Err(stuck) => tracing::error!(?stuck, "the watchdog is not fed"),
+        Err(stuck) => tracing::error!(%stuck, "the watchdog is not fed"),
     }
 }
 

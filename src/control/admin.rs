@@ -38,8 +38,9 @@ use crate::control::watchdog::{Stuck, Watchdog};
 /// Connections served at a time; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 64;
 
-/// How long a client may take for a request head, idling before it included.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take for a request head, idling before it included. Off the usual
+/// intervals of scrapers (15, 30, 60 s), so that none asks just when its connection closes.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a connection may last; a scraper connects again.
 const CONNECTION_AGE_MAX: Duration = Duration::from_mins(10);

@@ -170,7 +170,7 @@ impl InternalJournal {
             codec: self.codec.id(),
             events: batch.iter().map(|request| request.count).sum(),
             raw_len: u32::try_from(raw.len()).map_err(io::Error::other)?,
-            raw_crc32: crc32fast::hash(&raw),
+            raw_crc32: crate::block::raw_crc32(&raw),
             metadata: bytes::Bytes::new(),
             body: body.into(),
             received_first: now,

@@ -54,7 +54,7 @@ pub fn compress(
     codec.compress_run(&raw[..raw_len], scratch)?;
     // An exact copy: the tail would otherwise hold the scratch's room for every block.
     let body = Bytes::copy_from_slice(scratch);
-    let raw_crc32 = crc32fast::hash(&raw[..raw_len]);
+    let raw_crc32 = crate::block::raw_crc32(&raw[..raw_len]);
     Ok(Compressed {
         body,
         raw_crc32,

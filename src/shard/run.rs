@@ -542,7 +542,8 @@ impl Shard {
         let open = core.open_lines() + self.door.gather().open_received();
         let durable_end = core.writer().durable_end();
         let known = self.parts.ledger.load();
-        if known.durable_end != durable_end || known.open != open || known.gate != gate {
+        let moved = known.durable_end != durable_end || known.settled != core.settled();
+        if moved || known.open != open || known.gate != gate {
             let settled = core.settled().to_vec();
             let ledger = ShardLedger {
                 settled,

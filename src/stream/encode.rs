@@ -158,7 +158,7 @@ impl Encoder {
         self.inflater
             .read_body(block.codec, body, block.raw_len as usize, &mut self.raw)
             .map_err(|error| unreadable(block, &error))?;
-        let crc = crc32fast::hash(&self.raw);
+        let crc = crate::block::raw_crc32(&self.raw);
         if crc != block.raw_crc32 {
             let why = format!(
                 "raw CRC-32 is {crc:08x}, the header says {:08x}",

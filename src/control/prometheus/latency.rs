@@ -42,12 +42,11 @@ impl Page<'_> {
             self.encoder
                 .encode_descriptor(name, help, None, MetricType::Histogram)?;
         for place in places {
-            let summary = Latency::summary([place.latency]);
-            let buckets = buckets(place.latency);
+            let (seconds_sum, buckets) = buckets(place.latency);
             let events = buckets.iter().map(|(_, events)| events).sum();
             encoder
                 .encode_family(&[place.label])?
-                .encode_histogram::<NoLabelSet>(summary.seconds_sum, events, &buckets, None)?;
+                .encode_histogram::<NoLabelSet>(seconds_sum, events, &buckets, None)?;
         }
         Ok(())
     }
@@ -71,25 +70,32 @@ impl Page<'_> {
     }
 }
 
-/// Events by bucket, each bucket without those before it; the last has no bound.
-fn buckets(latency: &Latency) -> Vec<(f64, u64)> {
+/// The sum of all latencies in seconds, and events by bucket, each without those of the
+/// buckets before it; the last bucket has no bound.
+fn buckets(latency: &Latency) -> (f64, Vec<(f64, u64)>) {
     let mut all = Histogram::new_with_max(3_600_000_000, 2).expect("the bounds are valid");
+    // One look, so that sum and buckets are of the same events.
     latency.add_to(&mut all);
-    let mut buckets: Vec<(f64, u64)> = BOUNDS
-        .into_iter()
-        .chain([f64::INFINITY])
-        .map(|b| (b, 0))
-        .collect();
+    let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+    let mut buckets: Vec<_> = bounds.map(|bound| (bound, 0)).collect();
     for recorded in all.iter_recorded() {
         // The lowest value that cannot be told from those recorded, so that a latency of a
         // bound counts as within it.
-        let micros = all.lowest_equivalent(recorded.value_iterated_to());
-        #[expect(clippy::cast_precision_loss, reason = "a latency is below 2^52 µs")]
-        let seconds = micros as f64 / 1e6;
+        let seconds = seconds(all.lowest_equivalent(recorded.value_iterated_to()));
         let at = BOUNDS.partition_point(|bound| *bound < seconds);
         buckets[at].1 += recorded.count_since_last_iteration();
     }
-    buckets
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a sum for people, not for books"
+    )]
+    let seconds_sum = all.mean() / 1e6 * all.len() as f64;
+    (seconds_sum, buckets)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a latency is below 2^52 µs")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 #[cfg(test)]
@@ -104,7 +110,9 @@ mod tests {
         latency.record(Duration::from_millis(1), 7);
         latency.record(Duration::from_millis(11), 2);
         latency.record(Duration::from_secs(3000), 1);
-        let buckets = buckets(&latency);
+        let (seconds_sum, buckets) = buckets(&latency);
+        assert!((seconds_sum / 3000.029 - 1.0).abs() < 0.01, "{seconds_sum}");
+        assert!(super::buckets(&Latency::default()).0.abs() < f64::EPSILON);
         let filled: Vec<_> = buckets
             .into_iter()
             .filter(|(_, events)| *events > 0)
