@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -63,7 +64,10 @@ impl Journal {
             match action {
                 WriterAction::Open(order) => {
                     self.spares += 1;
-                    let spare = self.files.make_spare(self.spares).expect("a spare");
+                    let spare = self
+                        .files
+                        .make_spare(self.spares, &AtomicBool::new(true))
+                        .expect("a spare");
                     let (opened, entry) = self
                         .files
                         .put_to_use(&spare, &order, Timestamp(5))
