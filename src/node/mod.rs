@@ -1,6 +1,6 @@
 //! The node: opens the data directory, starts every part in order, and stops them in order.
 //!
-//! Its life is three verbs: [`open`] is given a plan, binds and recovers without taking an
+//! Its life is three verbs: [`open()`] is given a plan, binds and recovers without taking an
 //! event, [`OpenNode::start`] runs, [`Node::stop`] drains.
 
 pub mod delivery;
