@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::Receiver;
 
@@ -90,7 +90,7 @@ impl InternalJournal {
         let mut spare_number = recovered.start.sequence * 1_000;
         while catalog.list().len() + spares.len() < INTERNAL_SEGMENTS {
             spare_number += 1;
-            spares.push_back(files.make_spare(spare_number)?);
+            spares.push_back(files.make_spare(spare_number, &AtomicBool::new(true))?);
         }
         let journal = Self {
             tail: Arc::new(Tail::new(TAIL_BYTES_MAX, recovered.start.next)),
@@ -229,7 +229,9 @@ impl InternalJournal {
     fn overwrite_oldest(&mut self) -> io::Result<PathBuf> {
         self.spare_number += 1;
         let Some(oldest) = self.catalog.list().into_iter().next() else {
-            return self.files.make_spare(self.spare_number);
+            return self
+                .files
+                .make_spare(self.spare_number, &AtomicBool::new(true));
         };
         let events = oldest
             .end

@@ -1,4 +1,5 @@
-//! The keeper: one thread that makes, opens, seals, recycles and removes segment files.
+//! The keeper: one thread that opens, seals, recycles and removes segment files, and a
+//! second one that fills new ones with zeros for it.
 //!
 //! Shards order segments here so that no shard waits for a directory sync. The keeper holds
 //! the room of all journals: it keeps spares ready, takes delivered segments that are past
@@ -9,10 +10,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::journal::segments::{Catalog, SegmentEntry, SegmentFiles};
 use crate::journal::settings::{RoomLimit, RoomSettings};
@@ -106,6 +107,18 @@ pub struct Keeper {
     room: RoomSettings,
     clock: Arc<dyn Clock>,
     counters: Arc<KeeperCounters>,
+    filler: Filler,
+    /// Index of the journal whose spare is being made.
+    filling: Option<usize>,
+}
+
+/// The thread that makes spares, one at a time.
+#[derive(Debug)]
+struct Filler {
+    jobs: Sender<(SegmentFiles, u64)>,
+    made: Receiver<io::Result<PathBuf>>,
+    /// Someone waits for the spare that is being made.
+    hurry: Arc<AtomicBool>,
 }
 
 struct Waiting {
@@ -155,11 +168,14 @@ impl Keeper {
                 waiting: None,
             });
         }
+        let filler = Filler::start()?;
         let keeper = Self {
             journals: kept,
             room,
             clock,
             counters,
+            filler,
+            filling: None,
         };
         keeper.count_bytes();
         Ok(keeper)
@@ -167,28 +183,43 @@ impl Keeper {
 
     /// Serves requests until [`KeeperRequest::Stop`] or all senders are gone.
     pub fn run(mut self, requests: &Receiver<KeeperRequest>) {
+        let made = self.filler.made.clone();
         loop {
-            match requests.recv_timeout(LOOK_EVERY) {
-                Ok(KeeperRequest::Open {
-                    journal,
-                    order,
-                    answer,
-                }) => {
-                    self.journals[journal].waiting = Some(Waiting {
-                        order,
-                        answer,
-                        told: false,
-                    });
-                }
-                Ok(KeeperRequest::Seal { journal, order }) => self.seal(journal, &order),
-                Ok(KeeperRequest::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => self.expire(),
+            crossbeam_channel::select! {
+                recv(requests) -> request => match request {
+                    Ok(KeeperRequest::Open { journal, order, answer }) => {
+                        let told = false;
+                        self.journals[journal].waiting = Some(Waiting { order, answer, told });
+                    }
+                    Ok(KeeperRequest::Seal { journal, order }) => self.seal(journal, &order),
+                    Ok(KeeperRequest::Stop) | Err(_) => return,
+                },
+                recv(made) -> spare => match spare {
+                    Ok(spare) => self.take_made(spare),
+                    Err(_) => return,
+                },
+                default(LOOK_EVERY) => self.expire(),
             }
             self.serve_orders();
-            if requests.is_empty() {
-                self.refill_one();
+            self.refill();
+        }
+    }
+
+    /// A spare was made, or could not be.
+    fn take_made(&mut self, made: io::Result<PathBuf>) {
+        let Some(at) = self.filling.take() else {
+            return;
+        };
+        match made {
+            Ok(spare) => self.journals[at].ready.push_back(spare),
+            Err(error) => {
+                self.fail(at, "make a segment", &error);
+                if let Some(waiting) = self.journals[at].waiting.take() {
+                    (waiting.answer)(Ordered::Failed(error.to_string()));
+                }
             }
         }
+        self.count_bytes();
     }
 
     /// Tries every waiting order.
@@ -206,8 +237,9 @@ impl Keeper {
     /// Serves one order; gives it back when there is no room for it yet.
     fn serve_order(&mut self, at: usize, mut waiting: Waiting) -> Option<Waiting> {
         let spare = match self.take_spare(at) {
-            Ok(Some(spare)) => spare,
-            Ok(None) => {
+            Ok(Spare::Ready(spare)) => spare,
+            Ok(Spare::Made) => return Some(waiting),
+            Ok(Spare::NoRoom) => {
                 if !waiting.told {
                     waiting.told = true;
                     self.counters.waits.fetch_add(1, Ordering::Relaxed);
@@ -240,13 +272,20 @@ impl Keeper {
         None
     }
 
-    /// A spare: one that is ready, a new one, or a delivered segment before its time.
-    fn take_spare(&mut self, at: usize) -> io::Result<Option<PathBuf>> {
+    /// A spare for an order: one that is ready, one being made for it, or a delivered segment
+    /// before its time.
+    fn take_spare(&mut self, at: usize) -> io::Result<Spare> {
         if let Some(ready) = self.journals[at].ready.pop_front() {
-            return Ok(Some(ready));
+            return Ok(Spare::Ready(ready));
+        }
+        if self.filling.is_some() {
+            // Whoever it is for, the sooner it is made the sooner this one's turn comes.
+            self.filler.hurry.store(true, Ordering::Relaxed);
+            return Ok(Spare::Made);
         }
         if self.room_for(self.journals[at].journal.files.file_bytes)? {
-            return self.journals[at].make_spare().map(Some);
+            self.fill(at, true);
+            return Ok(Spare::Made);
         }
         if let Some(entry) = self.oldest_delivered(at) {
             self.counters.taken_early.fetch_add(1, Ordering::Relaxed);
@@ -254,27 +293,38 @@ impl Keeper {
                 path = %entry.path.display(),
                 "room runs out: a delivered segment is given up before its time"
             );
-            return self.journals[at].recycle(&entry).map(Some);
+            return self.journals[at].recycle(&entry).map(Spare::Ready);
         }
-        Ok(None)
+        Ok(Spare::NoRoom)
     }
 
-    /// Makes one spare where some are missing and room allows it.
-    fn refill_one(&mut self) {
+    /// Has one spare made where some are missing and room allows it.
+    fn refill(&mut self) {
         let wants = |kept: &Kept| kept.ready.len() < kept.journal.spares;
         let Some(at) = self.journals.iter().position(wants) else {
             return;
         };
-        let file_bytes = self.journals[at].journal.files.file_bytes;
-        match self.room_for(file_bytes) {
-            Ok(true) => match self.journals[at].make_spare() {
-                Ok(spare) => self.journals[at].ready.push_back(spare),
-                Err(error) => self.fail(at, "make a spare segment", &error),
-            },
+        match self.room_for(self.journals[at].journal.files.file_bytes) {
+            Ok(true) => self.fill(at, false),
             Ok(false) => {}
             Err(error) => self.fail(at, "ask for the file system's room", &error),
         }
-        self.count_bytes();
+    }
+
+    /// Has a spare made, unless one is being made already.
+    fn fill(&mut self, at: usize, hurry: bool) {
+        if self.filling.is_some() {
+            return;
+        }
+        let kept = &mut self.journals[at];
+        kept.spare_number += 1;
+        self.filler.hurry.store(hurry, Ordering::Relaxed);
+        let job = (kept.journal.files.clone(), kept.spare_number);
+        // The filler lives as long as the keeper.
+        if self.filler.jobs.send(job).is_ok() {
+            self.filling = Some(at);
+            self.count_bytes();
+        }
     }
 
     /// Takes delivered segments that are past their time.
@@ -340,15 +390,11 @@ impl Keeper {
     }
 
     fn count_bytes(&self) {
-        let bytes = self.journals.iter().map(|kept| {
-            let segments: u64 = kept
-                .journal
-                .catalog
-                .list()
-                .iter()
-                .map(|entry| entry.file_bytes)
-                .sum();
-            segments + kept.ready.len() as u64 * kept.journal.files.file_bytes
+        let bytes = self.journals.iter().enumerate().map(|(at, kept)| {
+            let segments = kept.journal.catalog.list();
+            let segments: u64 = segments.iter().map(|entry| entry.file_bytes).sum();
+            let spares = kept.ready.len() + usize::from(self.filling == Some(at));
+            segments + spares as u64 * kept.journal.files.file_bytes
         });
         self.counters.bytes.store(bytes.sum(), Ordering::Relaxed);
     }
@@ -360,12 +406,36 @@ impl Keeper {
     }
 }
 
-impl Kept {
-    fn make_spare(&mut self) -> io::Result<PathBuf> {
-        self.spare_number += 1;
-        self.journal.files.make_spare(self.spare_number)
-    }
+/// What there is for an order.
+enum Spare {
+    /// A spare.
+    Ready(PathBuf),
+    /// None yet; one is being made.
+    Made,
+    /// None, and no room to make one.
+    NoRoom,
+}
 
+impl Filler {
+    fn start() -> io::Result<Self> {
+        let (jobs, work) = crossbeam_channel::bounded::<(SegmentFiles, u64)>(1);
+        let (done, made) = crossbeam_channel::bounded(1);
+        let hurry = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&hurry);
+        std::thread::Builder::new()
+            .name("weir-spares".to_owned())
+            .spawn(move || {
+                for (files, number) in work {
+                    if done.send(files.make_spare(number, &asked)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self { jobs, made, hurry })
+    }
+}
+
+impl Kept {
     /// Makes a spare of a segment: its blocks are none of the next segment's, whose id differs.
     fn recycle(&mut self, entry: &SegmentEntry) -> io::Result<PathBuf> {
         self.spare_number += 1;

@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::journal::format::SegmentHeader;
 use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
@@ -19,7 +21,11 @@ use crate::os::disk::{Disk, DiskFile, OpenMode};
 use crate::position::{JournalId, Offset, SegmentId, Timestamp};
 
 /// Bytes written at a time while a spare is filled with zeros.
-const ZEROS_BYTES: usize = 1024 * 1024;
+const ZEROS_BYTES: usize = 256 * 1024;
+
+/// Pause between two pieces of zeros while no one waits for the spare: 256 MB a second at most,
+/// so that the journal's own writes do not wait behind 128 MiB of zeros in the disk's queue.
+const GENTLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Name of a segment file: sequence and first offset, so that sorting by name sorts by age.
 #[must_use]
@@ -54,14 +60,15 @@ pub struct SegmentFiles {
 }
 
 impl SegmentFiles {
-    /// Makes a spare: full length, zeros written, durable.
+    /// Makes a spare: full length, zeros written, durable; gently until `hurry` says that
+    /// someone waits.
     ///
     /// # Errors
     /// When the disk refuses; nothing is left behind then.
-    pub fn make_spare(&self, number: u64) -> io::Result<PathBuf> {
+    pub fn make_spare(&self, number: u64, hurry: &AtomicBool) -> io::Result<PathBuf> {
         let making = self.dir.join(format!("spare-{number}.making"));
         let spare = self.dir.join(format!("spare-{number}.spare"));
-        let made = self.fill_with_zeros(&making).and_then(|()| {
+        let made = self.fill_with_zeros(&making, hurry).and_then(|()| {
             self.disk.rename(&making, &spare)?;
             self.disk.sync_dir(&self.dir)
         });
@@ -193,7 +200,7 @@ impl SegmentFiles {
         }
     }
 
-    fn fill_with_zeros(&self, path: &Path) -> io::Result<()> {
+    fn fill_with_zeros(&self, path: &Path, hurry: &AtomicBool) -> io::Result<()> {
         let mode = OpenMode {
             write: true,
             create: true,
@@ -208,6 +215,9 @@ impl SegmentFiles {
             let piece = &zeros.as_slice()[..left.min(ZEROS_BYTES)];
             file.write_at(piece, position)?;
             position += piece.len() as u64;
+            if !hurry.load(Ordering::Relaxed) {
+                std::thread::sleep(GENTLE_PAUSE);
+            }
         }
         file.sync()
     }

@@ -201,12 +201,16 @@ struct ActiveSegment {
 struct Placed {
     block: Arc<Block>,
     position: u64,
+    /// Chain hash of the block.
+    chain: ChainHash,
 }
 
 #[derive(Debug)]
 struct Group {
     ticket: u64,
     blocks: Vec<Arc<Block>>,
+    /// Chain hash of the last block.
+    chain: ChainHash,
     /// `None` while the write is out; then whether it succeeded.
     outcome: Option<bool>,
 }
@@ -365,6 +369,7 @@ impl Writer {
                     self.placed.push_back(Placed {
                         block: Arc::new(block),
                         position,
+                        chain: segment.chain,
                     });
                     State::Open(segment)
                 }
@@ -400,11 +405,13 @@ impl Writer {
         let position = self.placed.front()?.position;
         let mut blocks: Vec<Arc<Block>> = Vec::new();
         let mut bytes = 0;
+        let mut chain = self.durable_chain;
         while let Some(next) = self.placed.front() {
             bytes += next.block.image_len();
             if !blocks.is_empty() && bytes > self.write_bytes_max {
                 break;
             }
+            chain = next.chain;
             blocks.extend(self.placed.pop_front().map(|placed| placed.block));
         }
         self.ticket += 1;
@@ -413,6 +420,7 @@ impl Writer {
         self.in_flight.push_back(Group {
             ticket,
             blocks,
+            chain,
             outcome: None,
         });
         Some(WriterAction::Write(GroupWrite {
@@ -442,12 +450,12 @@ impl Writer {
             .is_some_and(|group| group.outcome == Some(true))
         {
             let group = self.in_flight.pop_front().expect("the front was seen");
+            self.durable_chain = group.chain;
             durable.extend(group.blocks);
         }
         let Some(last) = durable.last() else { return };
         self.failures = 0;
         self.durable_end = last.range().end;
-        self.durable_chain = format::chain_hash(last);
         self.pending_bytes -= durable.iter().map(|block| block.image_len()).sum::<usize>();
         self.actions.push_back(WriterAction::Durable(durable));
     }
