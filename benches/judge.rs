@@ -10,8 +10,9 @@ use criterion::{
 use serde::de::IgnoredAny;
 use std::fmt::Write as _;
 use std::hint::black_box;
-use weir::ingest::admission::{Admission, Validate, Verdict};
+use weir::ingest::admission::{Admission, Verdict};
 use weir::ingest::framer::{Judge, LineState, RejectedLine};
+use weir::ingest::settings::Validation;
 use weir::ingest::validate::Validator;
 use weir::os::simd::Level;
 
@@ -74,7 +75,7 @@ fn framing(criterion: &mut Criterion) {
     for corpus in [audit_events(), waf_events()] {
         let mut group = criterion.benchmark_group(format!("frame_and_judge/{}", corpus.name));
         group.throughput(Throughput::Bytes(corpus.bytes as u64));
-        for (name, mode) in [("full", Validate::Full), ("none", Validate::None)] {
+        for (name, mode) in [("full", Validation::Full), ("none", Validation::None)] {
             let mut judge = Counting {
                 admission: Admission::new(1 << 20, mode),
                 rejected: 0,

@@ -613,9 +613,13 @@ pub fn fuzz_open_block(data: &[u8]) {
         assert_eq!(block.events, header.events);
     }
     if let Some(page) = data.first_chunk() {
-        let _: Result<_, FormatError> = SegmentHeader::decode(page);
-        if let Ok(trailer) = Trailer::decode(page) {
-            let _: Result<_, FormatError> = decode_index(&data[PAGE..], &trailer);
+        if let Ok(header) = SegmentHeader::decode(page) {
+            assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+        }
+        if let Ok(trailer) = Trailer::decode(page)
+            && let Ok(entries) = decode_index(&data[PAGE..], &trailer)
+        {
+            assert_eq!(entries.len(), trailer.entries as usize);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The node: opens the data directory, starts every part in order, and stops them in order.
 //!
-//! Its life is four verbs: a [`Plan`] is given, [`Node::open`] binds and recovers without
-//! taking an event, [`OpenNode::start`] runs, [`Node::stop`] drains.
+//! Its life is three verbs: [`open()`] is given a plan, binds and recovers without taking an
+//! event, [`OpenNode::start`] runs, [`Node::stop`] drains.
 
 pub mod delivery;
 pub mod identity;

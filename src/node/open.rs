@@ -87,22 +87,7 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
         what: "admin listener".to_owned(),
         error,
     })?;
-    let names: Vec<&str> = plan
-        .inputs
-        .iter()
-        .map(|input| input_settings(input).name.as_str())
-        .collect();
-    let journals = u16::try_from(plan.journals).unwrap_or(u16::MAX - 1);
-    let identity = Identity::open(&*disk, &plan.data_dir, journals, &names)?;
-    number_inputs(&mut plan, &identity.inputs);
-    if plan.shard.count > usize::from(identity.journals) {
-        tracing::warn!(
-            journals = identity.journals,
-            shards = plan.shard.count,
-            "the data directory was made with fewer journals than shards: as many shards run"
-        );
-        plan.shard.count = usize::from(identity.journals);
-    }
+    let identity = take_directory(&*disk, &mut plan)?;
     let direct = plan.journal.direct_io && takes_direct_io(&*disk, &plan.journal.dir)?;
     let mut records = open_records(&*disk, &plan, &identity)?;
     let mut journals = Vec::new();
@@ -123,17 +108,7 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
         file_bytes: INTERNAL_SEGMENT_BYTES,
         ..segment_files(&plan, &disk, &identity, JournalId::INTERNAL, direct)
     };
-    let internal_dir = internal_files.dir.clone();
-    let opened = InternalJournal::open(
-        internal_files,
-        Arc::clone(&clock),
-        Arc::clone(&internal_counters),
-    );
-    let (internal, findings) =
-        opened.map_err(on_disk("open the internal journal", &internal_dir))?;
-    findings
-        .iter()
-        .for_each(|finding| tracing::warn!("internal journal: {finding}"));
+    let internal = open_internal(internal_files, &clock, &internal_counters)?;
     let mut lanes = Vec::new();
     for stream in &plan.streams {
         let opened = records.remove(0);
@@ -195,58 +170,27 @@ impl OpenNode {
             lanes,
         } = self;
         let budget = Budget::new(plan.memory_bytes_max);
-        let (internal_sender, internal_thread) = start_internal(internal)?;
+        let (internal, internal_thread) = start_internal(internal)?;
         let keeper_counters = Arc::<KeeperCounters>::default();
         let (keeper, keeper_thread) =
             start_keeper(&plan, &journals, &lanes, &clock, &keeper_counters)?;
         let inputs: Vec<ServedInput> = plan.inputs.iter().map(serve_input).collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
-        let (stop_streams, stop_streams_seen) = watch::channel(StopPhase::Running);
-
-        let mut observed_streams = Vec::new();
-        let mut stream_threads = Vec::new();
-        let journal_count = journals.len();
-        for (stream, lanes) in plan.streams.iter().zip(lanes) {
-            let latency = Latency::default();
-            observed_streams.push(observe_stream(stream, &lanes, &latency));
-            let thread = delivery::spawn(StreamParts {
-                plan: stream.clone(),
-                lanes,
-                journals: journal_count,
-                disk: Arc::clone(&disk),
-                clock: Arc::clone(&clock),
-                latency,
-                stop: stop_streams_seen.clone(),
-            });
-            stream_threads.push((
-                Arc::clone(&stream.stream.name),
-                thread.map_err(StartError::Thread)?,
-            ));
-        }
-        let mut observed_journals = Vec::new();
-        let mut shard_threads = Vec::new();
         let starter = ShardStarter {
             plan: &plan,
             inputs: &inputs,
             shards: &shards,
             keeper: &keeper,
-            internal: &internal_sender,
+            internal,
             budget: &budget,
             clock: &clock,
             direct,
         };
-        let mut journals = journals.into_iter();
-        for (number, (mailbox, journal)) in mailboxes.into_iter().zip(journals.by_ref()).enumerate()
-        {
-            let (thread, observed) = starter.start(number, mailbox, journal)?;
-            shard_threads.push(thread);
-            observed_journals.push(observed);
-        }
-        // Journals without a shard take no events; streams deliver what is in them.
-        drop(journals);
-        drop(internal_sender);
-
+        let (stop_streams, stop_streams_seen) = watch::channel(StopPhase::Running);
+        let streams = StreamStarter::new(&disk, &clock, stop_streams_seen, journals.len());
+        let (stream_threads, observed_streams) = streams.start_all(&plan.streams, lanes)?;
+        let (shard_threads, observed_journals) = starter.start_all(mailboxes, journals)?;
         let ready = Arc::new(AtomicBool::new(false));
         let observed = Arc::new(Observed {
             clock,
@@ -260,19 +204,8 @@ impl OpenNode {
             ready: Arc::clone(&ready),
             codec: best_codec(CompressionLevel::FASTEST).name(),
         });
-        let (stop_control, stop_control_seen) = watch::channel(false);
-        let control = admin::spawn(admin, Arc::clone(&observed), stop_control_seen);
-        let (stop_listening, stop_listening_seen) = watch::channel(false);
-        let listening = listeners
-            .into_iter()
-            .enumerate()
-            .map(|(input, listener)| Listening {
-                input,
-                listener,
-                connections_max: inputs[input].connections_max,
-                counts: Arc::clone(&inputs[input].connections),
-            });
-        let listen = listen::spawn(listening.collect(), shards.clone(), stop_listening_seen);
+        let (stop_control, control) = start_control(admin, &observed)?;
+        let (stop_listening, listen) = start_listening(listeners, &inputs, &shards)?;
         ready.store(true, std::sync::atomic::Ordering::Release);
         Ok(Node {
             observed,
@@ -283,12 +216,12 @@ impl OpenNode {
             stop_control,
             keeper,
             threads: Threads {
-                listen: Some(listen.map_err(StartError::Thread)?),
+                listen: Some(listen),
                 shards: shard_threads,
                 streams: stream_threads,
                 internal: Some(internal_thread),
                 keeper: Some(keeper_thread),
-                control: Some(control.map_err(StartError::Thread)?),
+                control: Some(control),
             },
             drain_timeout: plan.drain_timeout,
             _identity: identity,
@@ -318,6 +251,32 @@ impl ServedInput {
     }
 }
 
+/// A way to stop a thread that listens, and the thread with what the system said at its end.
+type Stoppable = (watch::Sender<bool>, JoinHandle<io::Result<()>>);
+
+fn start_control(admin: TcpListener, observed: &Arc<Observed>) -> Result<Stoppable, StartError> {
+    let (stop, stop_seen) = watch::channel(false);
+    let thread = admin::spawn(admin, Arc::clone(observed), stop_seen);
+    Ok((stop, thread.map_err(StartError::Thread)?))
+}
+
+fn start_listening(
+    listeners: Vec<TcpListener>,
+    inputs: &[ServedInput],
+    shards: &[ShardHandle],
+) -> Result<Stoppable, StartError> {
+    let listening = listeners.into_iter().zip(inputs).enumerate();
+    let listening = listening.map(|(number, (listener, input))| Listening {
+        input: number,
+        listener,
+        connections_max: input.connections_max,
+        counts: Arc::clone(&input.connections),
+    });
+    let (stop, stop_seen) = watch::channel(false);
+    let thread = listen::spawn(listening.collect(), shards.to_vec(), stop_seen);
+    Ok((stop, thread.map_err(StartError::Thread)?))
+}
+
 fn serve_input(input: &InputPlan) -> ServedInput {
     let (connections_max, shard) = match input {
         InputPlan::Tcp(tcp) => (
@@ -338,25 +297,95 @@ fn serve_input(input: &InputPlan) -> ServedInput {
     }
 }
 
+/// What every stream is started with.
+struct StreamStarter<'a> {
+    journals: usize,
+    disk: &'a Arc<dyn Disk>,
+    clock: &'a Arc<dyn Clock>,
+    stop: watch::Receiver<StopPhase>,
+}
+
+/// A stream's name and its thread.
+type StreamThread = (Arc<str>, JoinHandle<io::Result<()>>);
+
+impl<'a> StreamStarter<'a> {
+    fn new(
+        disk: &'a Arc<dyn Disk>,
+        clock: &'a Arc<dyn Clock>,
+        stop: watch::Receiver<StopPhase>,
+        journals: usize,
+    ) -> Self {
+        Self {
+            journals,
+            disk,
+            clock,
+            stop,
+        }
+    }
+
+    fn start_all(
+        &self,
+        plans: &[StreamPlan],
+        lanes: Vec<Vec<LaneParts>>,
+    ) -> Result<(Vec<StreamThread>, Vec<ObservedStream>), StartError> {
+        let (mut threads, mut observed) = (Vec::new(), Vec::new());
+        for (stream, lanes) in plans.iter().zip(lanes) {
+            let latency = Latency::default();
+            observed.push(observe_stream(stream, &lanes, &latency));
+            let thread = delivery::spawn(StreamParts {
+                plan: stream.clone(),
+                lanes,
+                journals: self.journals,
+                disk: Arc::clone(self.disk),
+                clock: Arc::clone(self.clock),
+                latency,
+                stop: self.stop.clone(),
+            });
+            let name = Arc::clone(&stream.stream.name);
+            threads.push((name, thread.map_err(StartError::Thread)?));
+        }
+        Ok((threads, observed))
+    }
+}
+
 /// What every shard is started with.
 struct ShardStarter<'a> {
     plan: &'a Plan,
     inputs: &'a [ServedInput],
     shards: &'a [ShardHandle],
     keeper: &'a KeeperHandle,
-    internal: &'a Sender<InternalRequest>,
+    internal: Sender<InternalRequest>,
     budget: &'a Budget,
     clock: &'a Arc<dyn Clock>,
     direct: bool,
 }
 
+/// A shard's thread, with what the disk said when it ended.
+type ShardThread = JoinHandle<io::Result<()>>;
+
 impl ShardStarter<'_> {
+    /// Starts a shard for each mailbox. Journals beyond them take no events; streams deliver
+    /// what is in them. Only shards keep a way to the internal journal: it ends after them.
+    fn start_all(
+        self,
+        mailboxes: Vec<mpsc::UnboundedReceiver<Message>>,
+        journals: Vec<OpenJournal>,
+    ) -> Result<(Vec<ShardThread>, Vec<ObservedJournal>), StartError> {
+        let (mut threads, mut observed) = (Vec::new(), Vec::new());
+        for (number, (mailbox, journal)) in mailboxes.into_iter().zip(journals).enumerate() {
+            let (thread, seen) = self.start(number, mailbox, journal)?;
+            threads.push(thread);
+            observed.push(seen);
+        }
+        Ok((threads, observed))
+    }
+
     fn start(
         &self,
         number: usize,
         mailbox: mpsc::UnboundedReceiver<Message>,
         journal: OpenJournal,
-    ) -> Result<(JoinHandle<io::Result<()>>, ObservedJournal), StartError> {
+    ) -> Result<(ShardThread, ObservedJournal), StartError> {
         let OpenJournal {
             catalog,
             tail,
@@ -497,6 +526,42 @@ fn segment_files(
         file_bytes: plan.journal.segment_bytes,
         direct,
     }
+}
+
+/// Takes the data directory, and fits the plan to what it remembers: numbers of inputs, and
+/// no more shards than journals.
+fn take_directory(disk: &dyn Disk, plan: &mut Plan) -> Result<Identity, StartError> {
+    let names: Vec<&str> = plan
+        .inputs
+        .iter()
+        .map(|input| input_settings(input).name.as_str())
+        .collect();
+    let journals = u16::try_from(plan.journals).unwrap_or(u16::MAX - 1);
+    let identity = Identity::open(disk, &plan.data_dir, journals, &names)?;
+    number_inputs(plan, &identity.inputs);
+    if plan.shard.count > usize::from(identity.journals) {
+        tracing::warn!(
+            journals = identity.journals,
+            shards = plan.shard.count,
+            "the data directory was made with fewer journals than shards: as many shards run"
+        );
+        plan.shard.count = usize::from(identity.journals);
+    }
+    Ok(identity)
+}
+
+fn open_internal(
+    files: SegmentFiles,
+    clock: &Arc<dyn Clock>,
+    counters: &Arc<InternalCounters>,
+) -> Result<InternalJournal, StartError> {
+    let dir = files.dir.clone();
+    let opened = InternalJournal::open(files, Arc::clone(clock), Arc::clone(counters));
+    let (internal, findings) = opened.map_err(on_disk("open the internal journal", &dir))?;
+    findings
+        .iter()
+        .for_each(|finding| tracing::warn!("internal journal: {finding}"));
+    Ok(internal)
 }
 
 fn open_journal(

@@ -26,13 +26,15 @@ const HOMES: [(&[&str], &[&str]); 12] = [
         &["ingest", "sink/http", "control"],
     ),
     (&["zstd"], &["ingest/http"]),
-    (&["toml"], &["config"]),
+    // What an operator writes, and the one file of the node's own that an operator may read.
+    (&["toml"], &["config", "node/identity"]),
     (
         &["prometheus_client", "hdrhistogram"],
         &["metrics", "control"],
     ),
     (&["clap", "mimalloc"], &["cli", "main"]),
-    (&["uuid"], &["batch", "position"]),
+    // Identities; the node draws its own id and the jitter of retries from the same source.
+    (&["uuid"], &["batch", "position", "node"]),
     (&["jiff"], &["config", "control", "sink", "metrics"]),
 ];
 

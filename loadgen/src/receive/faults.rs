@@ -30,13 +30,13 @@ pub(crate) struct Faults {
     /// For how long the endpoint accepts, but neither reads nor answers
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(crate) hang_for: Option<Duration>,
-    /// When it begins to hang [0s]
+    /// When it begins to hang; at once, if not given
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(crate) hang_after: Option<Duration>,
     /// For how long the endpoint does not listen
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(crate) down_for: Option<Duration>,
-    /// When it stops listening [0s]
+    /// When it stops listening; at once, if not given
     #[arg(long, value_name = "TIME", value_parser = crate::units::parse_duration)]
     pub(crate) down_after: Option<Duration>,
 }

@@ -1,12 +1,12 @@
 //! Is a line one complete JSON object? Full validation at a fraction of a nanosecond a byte.
 //!
 //! Owns: the decision which bytes are an event. Accepted is exactly one JSON object by RFC 8259, with optional JSON
-//! white space around it, in UTF-8 throughout, nested at most [`NESTING_DEPTH_MAX`](crate::limits::NESTING_DEPTH_MAX)
+//! white space around it, in UTF-8 throughout, nested at most [`NESTING_DEPTH_MAX`]
 //! deep. Accepted as the grammar has it, though some parsers refuse them: lone surrogate escapes (`"\ud800"`),
 //! numbers beyond any machine type (`1e999`), duplicate keys. A byte order mark is refused.
 //!
-//! Promises: no allocation, no recursion, nothing read outside the line, time linear in its length. [`bits`] answers
-//! up to 512 bytes at a time where the CPU allows; its "no" is only a question to [`scalar`], which decides and explains.
+//! Promises: no allocation, no recursion, nothing read outside the line, time linear in its length. `bits` answers
+//! up to 512 bytes at a time where the CPU allows; its "no" is only a question to `scalar`, which decides and explains.
 //! So wrong lines cost more than good ones, about 1 ns a byte.
 //!
 //! Leaves to others: lengths, empty lines and what becomes of a refused line (`admission`).
