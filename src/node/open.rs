@@ -170,6 +170,9 @@ impl OpenNode {
             lanes,
         } = self;
         let budget = Budget::new(plan.memory_bytes_max);
+        // The plan was refused if it could not hold this; a data directory made with more
+        // journals than the plan knows may ask for more than there is, and then goes without.
+        let fixed = budget.take(plan.memory_bytes_fixed(journals.len()));
         let (internal, internal_thread) = start_internal(internal)?;
         let keeper_counters = Arc::<KeeperCounters>::default();
         let (keeper, keeper_thread) =
@@ -224,6 +227,7 @@ impl OpenNode {
                 control: Some(control),
             },
             drain_timeout: plan.drain_timeout,
+            _fixed: fixed,
             _identity: identity,
         })
     }
