@@ -334,6 +334,7 @@ impl RunningLane {
             Outcome::Retry { why, after } => self.retry(&why, after, now.monotonic),
             Outcome::Split { why } => {
                 if self.core.split() {
+                    *self.shown.failures.entry(why.reason).or_default() += 1;
                     tracing::info!(stream = %self.shared.name, batch = %batch.id, why = %why.detail, "batch split");
                 } else {
                     self.retry(&why, None, now.monotonic);
