@@ -231,13 +231,16 @@ impl Relay {
         body
     }
 
-    /// Waits until `stream` has delivered all it has to, and gives back the status that says so.
+    /// Waits until `stream`, which began with the first event, has delivered all that is stored,
+    /// and gives back the status that says so. Call it when no one sends any more.
     pub(crate) fn wait_drained(&mut self, stream: &str) -> Status {
         let mut status = self.status();
         eventually(&format!("stream {stream} has drained"), || {
             self.process.ensure_running();
             status = self.status();
-            status.stream(stream, "pending") == 0
+            status.has_all_lanes(stream)
+                && status.stream(stream, "pending") == 0
+                && status.stream(stream, "events") == status.inputs("stored")
         });
         status
     }
@@ -291,6 +294,14 @@ impl Status {
             .iter()
             .filter_map(|input| input[count].as_u64())
             .sum()
+    }
+
+    /// Whether `stream` shows up in every journal yet; after a start it does so one by one.
+    fn has_all_lanes(&self, name: &str) -> bool {
+        let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+        let streams = self.0["streams"].as_array().expect("a list of streams");
+        let one = streams.iter().find(|one| one["name"] == name);
+        one.is_some_and(|one| count(&one["lanes"]) == count(&self.0["journals"]))
     }
 
     fn count(&self, list: &str, name: &str, count: &str) -> u64 {

@@ -3,5 +3,6 @@
 //! Owns one module for each kind of hardship; `harness` starts and observes the processes. What
 //! only a lost power supply shows (bytes written but not synced) belongs to the simulation.
 
+mod bodies;
 mod crash;
 mod harness;
