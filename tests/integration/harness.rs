@@ -122,7 +122,7 @@ impl Stage {
 }
 
 /// A child process whose output goes to two files.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     out: PathBuf,
     log: PathBuf,
@@ -131,7 +131,7 @@ struct Process {
 
 impl Process {
     /// `base` is the path of the outputs without `.out` and `.log`; they are appended to.
-    fn start(mut command: Command, base: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, base: &Path) -> Self {
         let (out, log) = (base.with_extension("out"), base.with_extension("log"));
         let append = |path: &Path| {
             let mut options = OpenOptions::new();
@@ -154,7 +154,7 @@ impl Process {
         }
     }
 
-    fn ensure_running(&mut self) {
+    pub(crate) fn ensure_running(&mut self) {
         if let Some(status) = self.child.try_wait().expect("wait for a child") {
             self.ended = true;
             panic!("it ended ({status}):\n{}", tail_of(&self.log));
@@ -163,14 +163,29 @@ impl Process {
 
     /// Asks it to end; one that has ended is not asked.
     fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal; one that has ended gets none.
+    pub(crate) fn signal(&mut self, signal: Signal) {
         if self.child.try_wait().expect("wait for a child").is_none() {
             let pid = i32::try_from(self.child.id()).expect("a process id");
             let pid = Pid::from_raw(pid).expect("a child's id is not zero");
-            kill_process(pid, Signal::TERM).expect("signal a child");
+            kill_process(pid, signal).expect("signal a child");
         }
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    /// What it has printed so far.
+    pub(crate) fn printed(&self) -> String {
+        fs::read_to_string(&self.out).expect("read a child's output")
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn logged(&self) -> String {
+        fs::read_to_string(&self.log).expect("read a child's log")
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for a child") {
@@ -245,6 +260,16 @@ impl Relay {
         status
     }
 
+    /// The most memory it has held so far, in bytes.
+    pub(crate) fn resident_bytes_peak(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.child.id());
+        let status = fs::read_to_string(status).expect("read the relay's /proc");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("VmHWM in kB");
+        kib * 1024
+    }
+
     /// SIGKILL, now.
     pub(crate) fn kill(mut self) {
         self.process.kill();
@@ -263,7 +288,7 @@ impl Relay {
 
     /// What it has written to its log, over all starts of the stage.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.process.log).expect("read the relay's log")
+        self.process.logged()
     }
 }
 
