@@ -30,7 +30,7 @@ use crate::journal::segments::{Catalog, SegmentFiles};
 use crate::journal::tail::Tail;
 use crate::journal::writer::Writer;
 use crate::metrics::latency::Latency;
-use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts};
+use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts, status_of};
 use crate::node::identity::Identity;
 use crate::node::{Node, StartError, Threads};
 use crate::os::clock::{Clock, SystemClock};
@@ -43,7 +43,6 @@ use crate::shard::mailbox::{ConnectionCounts, Message, ShardHandle};
 use crate::shard::run::{self, ShardInput, ShardLedger, ShardParts};
 use crate::sink::settings::SinkSettings;
 use crate::stream::settings::StartAt;
-use crate::stream::status::LaneStatus;
 
 /// Length of a segment of the internal journal.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -652,12 +651,7 @@ fn open_lanes(
             }
         };
         let cursor = Arc::new(AtomicU64::new(state.cursor.0));
-        let status = Arc::new(ArcSwap::from_pointee(LaneStatus {
-            journal: Some(id),
-            start: state.start,
-            cursor: state.cursor,
-            ..LaneStatus::default()
-        }));
+        let status = Arc::new(ArcSwap::from_pointee(status_of(id, &state)));
         lanes.push(LaneParts {
             journal: id,
             state,
