@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bad_requests;
+mod backlog;
 mod bodies;
 mod crash;
 mod destination;
