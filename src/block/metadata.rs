@@ -135,10 +135,10 @@ fn encode_label_section(
     Ok(())
 }
 
-/// Sets: count, then each as input (varint), presence bits (one byte and one more), the
-/// present texts as length and bytes in the order of [`texts`], the event time when present.
-/// Runs: count, first receive time (zigzag), then each as events, index of its set, and
-/// microseconds since the run before (zigzag).
+/// Sets: count, then each as input, presence bits (two bytes), the present texts as length
+/// and bytes in the order of [`texts`], the event time (zigzag) when present.
+/// Runs: count, then each as events, index of its set, and receive time (zigzag) in
+/// microseconds since the run before; the first since 1970.
 fn encode_labels(runs: &[LabelRun]) -> Vec<u8> {
     let mut index: HashMap<*const Labels, u64> = HashMap::new();
     let mut sets = Vec::new();
@@ -342,7 +342,7 @@ fn decode_totals(cursor: &mut Cursor<'_>) -> Result<Vec<(InputId, InputCounts)>,
             let known = usize::try_from(reason)
                 .unwrap_or(usize::MAX)
                 .min(rejected.len() - 1);
-            rejected[known] += count;
+            rejected[known] = rejected[known].saturating_add(count);
         }
         totals.push((input, counts));
     }
@@ -500,6 +500,19 @@ mod tests {
                 prop_assert_eq!(round_trip(&metadata), metadata);
             }
         }
+    }
+
+    #[test]
+    fn reasons_of_a_later_version_count_as_the_last_one_known() {
+        let mut totals = vec![1, 0, 0, 0, 0, 0, 0, 0];
+        totals.push(4);
+        for count in [1, 2, 3, u64::MAX] {
+            put_varint(&mut totals, count);
+        }
+        let mut bytes = Vec::new();
+        section(&mut bytes, TAG_TOTALS, &totals);
+        let metadata = Metadata::decode(&bytes, &mut Inflater::new()).expect("decodes");
+        assert_eq!(metadata.totals[0].1.rejected, [1, u64::MAX]);
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn decode_payload(mut bytes: &[u8]) -> Option<CursorState> {
     for reason in 0..take_len(bytes)? {
         // Reasons of a later version count as the last one known, so that sums hold.
         let known = reason.min(discarded.len() - 1);
-        discarded[known] += take_u64(bytes)?;
+        discarded[known] = discarded[known].saturating_add(take_u64(bytes)?);
     }
     for _ in 0..take_len(bytes)? {
         let segment = SegmentId(take::<16>(bytes)?);
