@@ -64,6 +64,7 @@ pub struct GatheredBlock {
 #[derive(Debug)]
 pub struct Gather {
     close_after: CloseAfter,
+    /// Empty after a block closed, until there is something to put in.
     raw: Vec<u8>,
     /// Bytes of `raw` that are accepted lines.
     filled: usize,
@@ -94,7 +95,7 @@ impl Gather {
     pub fn new(close_after: CloseAfter) -> Self {
         Self {
             close_after,
-            raw: vec![0; BUFFER_BYTES],
+            raw: Vec::new(),
             filled: 0,
             events: 0,
             runs: Vec::new(),
@@ -110,6 +111,9 @@ impl Gather {
     /// The buffer and where its free part begins. At least `room` bytes are free behind the
     /// accepted lines; what is written there counts for nothing until [`Gather::keep`].
     pub fn open_buffer(&mut self, room: usize) -> (&mut [u8], usize) {
+        if self.raw.is_empty() {
+            self.raw = self.buffers.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES]);
+        }
         let needed = self.filled + room;
         if self.raw.len() < needed {
             self.raw.resize(needed, 0);
@@ -207,9 +211,9 @@ impl Gather {
         let Some(opened) = self.opened.take() else {
             return;
         };
-        let fresh = self.buffers.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES]);
         self.closed.push_back(GatheredBlock {
-            raw: std::mem::replace(&mut self.raw, fresh),
+            // The next buffer is taken when it is needed: by then this one may be back, and warm.
+            raw: std::mem::take(&mut self.raw),
             raw_len: std::mem::take(&mut self.filled),
             events: std::mem::take(&mut self.events),
             runs: std::mem::take(&mut self.runs),
