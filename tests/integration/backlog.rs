@@ -22,7 +22,7 @@ journals = 2
 listen = "@ADMIN@"
 [journal]
 segment_bytes = "4 MiB"
-max_bytes = "64 MiB"
+max_bytes = "@ROOM@ MiB"
 [input.lines.tcp]
 listen = "@TCP@"
 ack = true
@@ -35,6 +35,12 @@ delay_max = "500ms"
 [stream.siem.http]
 url = "http://@SINK@/ingest"
 "#;
+
+/// That configuration with room for a load of 5 MB/s over `seconds` and for the spares, in small
+/// blocks that hardly compress.
+fn config(seconds: u64) -> String {
+    SMALL_JOURNAL.replace("@ROOM@", &(32 + 4 * seconds).to_string())
+}
 
 /// What one load has sent and had acknowledged, as its state file says.
 fn books(stage: &Stage, name: &str) -> Books {
@@ -64,7 +70,8 @@ fn assert_in_order(stage: &Stage, states: &[PathBuf]) {
 fn a_dead_receiver_is_felt_by_nobody_before_the_journals_limit_and_then_as_backpressure() {
     let mut choices = Choices::new("a_dead_receiver_is_felt_by_nobody");
     let (stage, run) = (Stage::new(), choices.run_id());
-    let mut relay = stage.relay(SMALL_JOURNAL);
+    let dead_seconds = environment("WEIR_DEAD_SECONDS").unwrap_or(8);
+    let mut relay = stage.relay(&config(dead_seconds));
     let send = |name: &str, more: &str| {
         let common = format!("--duration 1h --run-id {run} --state @DIR@/{name}.state");
         stage.loadgen(name, &format!("send {common} {more}"))
@@ -74,7 +81,7 @@ fn a_dead_receiver_is_felt_by_nobody_before_the_journals_limit_and_then_as_backp
     let bodies = send("bodies", web);
 
     // While there is room, both kinds of senders go on as if nothing were amiss.
-    let dead = Duration::from_secs(environment("WEIR_DEAD_SECONDS").unwrap_or(8));
+    let dead = Duration::from_secs(dead_seconds);
     let since = Instant::now();
     while since.elapsed() < dead {
         let before = [books(&stage, "lines"), books(&stage, "bodies")];
@@ -133,7 +140,7 @@ fn a_dead_receiver_is_felt_by_nobody_before_the_journals_limit_and_then_as_backp
 
 #[test]
 fn what_a_stopped_relay_still_had_goes_out_after_the_next_start() {
-    let config = SMALL_JOURNAL.replace("[admin]", "drain_timeout = \"300ms\"\n[admin]");
+    let config = config(8).replace("[admin]", "drain_timeout = \"300ms\"\n[admin]");
     let (stage, states) = (Stage::new(), [1, 2, 3]);
     let states = states.map(|number| stage.path(&format!("load-{number}.state")));
     let run = Choices::new("what_a_stopped_relay_still_had").run_id();
@@ -170,8 +177,9 @@ fn a_stream_gets_everything_while_the_destination_of_another_is_dead() {
     let (mut stage, run) = (Stage::new(), choices.run_id());
     let (good, dead) = (stage.sink, free_address());
     let config = format!(
-        "{SMALL_JOURNAL}\n[stream.other]\nfrom = \"start\"\n[stream.other.retry]\n\
-         delay_max = \"500ms\"\n[stream.other.http]\nurl = \"http://{dead}/ingest\"\n"
+        "{}\n[stream.other]\nfrom = \"start\"\n[stream.other.retry]\n\
+         delay_max = \"500ms\"\n[stream.other.http]\nurl = \"http://{dead}/ingest\"\n",
+        config(8)
     );
     let config = stage.fill(&config);
     let receiver = stage.receiver("");
