@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::EXIT_USAGE;
@@ -45,6 +46,15 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         }
     };
     let told = tell(&opened, config.is_none());
+    // Signals are listened to before an event is taken: from then on a signal drains, and
+    // does not kill.
+    let (runtime, signals) = match listen_for_signals() {
+        Ok(both) => both,
+        Err(error) => {
+            eprintln!("weir: start the main loop: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let node = match opened.start() {
         Ok(node) => node,
         Err(error) => {
@@ -53,7 +63,7 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         }
     };
     println!("{told}");
-    serve(node)
+    serve(node, &runtime, signals)
 }
 
 fn load(config: Option<&Path>) -> Result<Plan, ConfigErrors> {
@@ -67,20 +77,22 @@ fn load(config: Option<&Path>) -> Result<Plan, ConfigErrors> {
     }
 }
 
-/// Waits for a signal or for a part to fail, and feeds the watchdog while every shard turns.
-fn serve(node: Node) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
+/// The main thread's runtime, and the signals that arrive from now on.
+fn listen_for_signals() -> std::io::Result<(Runtime, Signals)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("weir: start the main loop: {error}");
-            return ExitCode::FAILURE;
-        }
+        .build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::listen()?
     };
+    Ok((runtime, signals))
+}
+
+/// Waits for a signal or for a part to fail, and feeds the watchdog while every shard turns.
+fn serve(node: Node, runtime: &Runtime, signals: Signals) -> ExitCode {
     log_refused(systemd::ready("running"));
-    let failed = runtime.block_on(until_stopped(&node));
+    let failed = runtime.block_on(until_stopped(&node, signals));
     log_refused(systemd::stopping("draining"));
     let troubles = node.stop();
     for trouble in &troubles {
@@ -94,14 +106,7 @@ fn serve(node: Node) -> ExitCode {
 }
 
 /// Returns whether a part failed.
-async fn until_stopped(node: &Node) -> bool {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "listen for signals");
-            return true;
-        }
-    };
+async fn until_stopped(node: &Node, mut signals: Signals) -> bool {
     let every =
         systemd::watchdog_interval().map_or(LOOK_EVERY, |asked| (asked / 2).min(LOOK_EVERY));
     let mut watchdog = Watchdog::default();

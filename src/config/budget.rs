@@ -3,7 +3,7 @@
 //! Each message does the sum in front of the operator.
 
 use super::node::{Journal, Node};
-use super::plan::{InputPlan, StreamPlan};
+use super::plan::{InputPlan, SHARD_BYTES, StreamPlan};
 use super::reader::Section;
 use super::reader::report::Report;
 use super::units::ByteSize;
@@ -158,9 +158,6 @@ const MEMORY_BYTES_DEFAULT: u64 = 192 << 20;
 
 /// What a default leaves above the parts that must be held at once.
 const MEMORY_BYTES_SPARE: u64 = 64 << 20;
-
-/// Bytes of a shard whatever comes: open blocks, compression state, receive buffers.
-const SHARD_BYTES: u64 = 2 << 20;
 
 /// Bytes of a block besides its longest line: header, labels, and the lines before it.
 const BLOCK_BYTES_BESIDE_LINE: u64 = 1 << 20;

@@ -38,6 +38,19 @@ pub struct Plan {
     pub streams: Vec<StreamPlan>,
 }
 
+impl Plan {
+    /// Bytes that are taken as long as the node runs: tails, blocks on their way to the disk,
+    /// and the shards' open blocks and codecs.
+    #[must_use]
+    pub fn memory_bytes_fixed(&self, journals: usize) -> u64 {
+        let journal = self.journal.tail_bytes_max + self.journal.pending_bytes_max;
+        (journals * journal) as u64 + self.shard.count as u64 * SHARD_BYTES
+    }
+}
+
+/// Bytes a shard takes: its open block, two on their way through the codec, the codec.
+pub(super) const SHARD_BYTES: u64 = 2 * 1024 * 1024;
+
 /// One input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputPlan {

@@ -41,6 +41,8 @@ struct Inner {
     state: Cell<GateState>,
     /// Told when `state` changes; every waiting input wakes.
     state_changed: Notify,
+    /// Told when the node stops; idle inputs wait for this alone.
+    stopping: Notify,
     /// Told when a block closed or a first line came, so that the shard's loop looks.
     filled: Notify,
     budget: Budget,
@@ -55,6 +57,7 @@ impl Door {
                 gather: RefCell::new(gather),
                 state: Cell::default(),
                 state_changed: Notify::new(),
+                stopping: Notify::new(),
                 filled: Notify::new(),
                 budget,
             }),
@@ -71,6 +74,18 @@ impl Door {
     pub fn set_state(&self, state: GateState) {
         if self.inner.state.replace(state) != state {
             self.inner.state_changed.notify_waiters();
+            if state == GateState::Stopping {
+                self.inner.stopping.notify_waiters();
+            }
+        }
+    }
+
+    /// Waits until the node stops. Unlike [`Door::wait_for`] it sleeps through every other
+    /// change, so thousands of idle connections cost nothing while the gate flaps.
+    pub async fn stopping(&self) {
+        let told = self.inner.stopping.notified();
+        if self.state() != GateState::Stopping {
+            told.await;
         }
     }
 

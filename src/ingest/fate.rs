@@ -52,23 +52,25 @@ impl Fate {
             if self.lost.get() {
                 return Err(NotDurable);
             }
-            // Single-threaded: nothing can settle between the checks and this call.
+            // Single-threaded: nothing can settle between the checks and the first poll of this,
+            // which is what makes it one of those woken.
             self.changed.notified().await;
         }
     }
 
-    /// Records that lines up to `line` are settled, and wakes who waits.
+    /// Records that lines up to `line` are settled, and wakes all who wait: a connection that
+    /// ends waits for its last line beside the task that writes its acks.
     pub fn settle(&self, line: u64) {
         if line > self.settled.get() && !self.lost.get() {
             self.settled.set(line);
-            self.changed.notify_one();
+            self.changed.notify_waiters();
         }
     }
 
     /// Records that something could not be made durable, and wakes who waits.
     pub fn lose(&self) {
         self.lost.set(true);
-        self.changed.notify_one();
+        self.changed.notify_waiters();
     }
 }
 
@@ -87,6 +89,17 @@ mod tests {
         let settler = async { fate.settle(7) };
         let (reached, ()) = tokio::join!(waiter, settler);
         assert_eq!(reached, Ok(7));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn all_who_wait_are_woken_by_one_change() {
+        let fate = Fate::default();
+        let settler = async { fate.settle(2) };
+        let (first, second, ()) = tokio::join!(fate.reach(1), fate.reach(2), settler);
+        assert_eq!((first, second), (Ok(2), Ok(2)));
+        let loser = async { fate.lose() };
+        let (first, second, ()) = tokio::join!(fate.reach(3), fate.reach(3), loser);
+        assert_eq!((first, second), (Err(NotDurable), Err(NotDurable)));
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -207,9 +207,7 @@ impl Connection {
         tokio::select! {
             biased;
             ready = self.stream.readable() => ready.map(|()| None),
-            state = self.input.door.wait_for(|state| state != GateState::Open) => {
-                Ok((state == GateState::Stopping).then_some(End::Stopping))
-            }
+            () = self.input.door.stopping() => Ok(Some(End::Stopping)),
             () = idle => Ok(Some(End::Idle)),
         }
     }

@@ -334,6 +334,7 @@ impl RunningLane {
             Outcome::Retry { why, after } => self.retry(&why, after, now.monotonic),
             Outcome::Split { why } => {
                 if self.core.split() {
+                    *self.shown.failures.entry(why.reason).or_default() += 1;
                     tracing::info!(stream = %self.shared.name, batch = %batch.id, why = %why.detail, "batch split");
                 } else {
                     self.retry(&why, None, now.monotonic);
@@ -384,26 +385,37 @@ impl RunningLane {
     }
 
     fn show(&mut self, activity: LaneActivity) {
-        let state = self.core.state();
-        let counts = &state.counts;
-        let discarded = DiscardReason::ALL.iter().zip(counts.discarded);
         self.shown = LaneStatus {
-            journal: Some(self.parts.journal),
-            start: state.start,
-            cursor: state.cursor,
-            delivered: counts.delivered,
-            delivered_bytes: counts.delivered_bytes,
-            filtered: counts.filtered,
-            sampled_out: counts.sampled_out,
-            dead_lettered: counts.dead_lettered,
-            discarded: discarded
-                .map(|(reason, count)| (reason.as_str(), count))
-                .collect(),
             activity,
             oldest_received: self.core.oldest_received(),
-            ..self.shown.clone()
+            batches: self.shown.batches,
+            sent_bytes: self.shown.sent_bytes,
+            failures: std::mem::take(&mut self.shown.failures),
+            last_failure: Arc::clone(&self.shown.last_failure),
+            ..status_of(self.parts.journal, self.core.state())
         };
         self.parts.status.store(Arc::new(self.shown.clone()));
+    }
+}
+
+/// What a lane's record says of it: where it stands and what it has counted up to there, both, or
+/// the books of the stream would not balance.
+pub(super) fn status_of(journal: JournalId, state: &CursorState) -> LaneStatus {
+    let counts = &state.counts;
+    let discarded = DiscardReason::ALL.iter().zip(counts.discarded);
+    LaneStatus {
+        journal: Some(journal),
+        start: state.start,
+        cursor: state.cursor,
+        delivered: counts.delivered,
+        delivered_bytes: counts.delivered_bytes,
+        filtered: counts.filtered,
+        sampled_out: counts.sampled_out,
+        dead_lettered: counts.dead_lettered,
+        discarded: discarded
+            .map(|(reason, count)| (reason.as_str(), count))
+            .collect(),
+        ..LaneStatus::default()
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::budget::Grant;
 use crate::control::observed::Observed;
 use crate::journal::keeper::{KeeperHandle, KeeperRequest};
 use crate::node::delivery::StopPhase;
@@ -70,6 +71,8 @@ pub struct Node {
     keeper: KeeperHandle,
     threads: Threads,
     drain_timeout: Duration,
+    /// What is taken of the byte budget as long as the node runs.
+    _fixed: Option<Grant>,
     _identity: Identity,
 }
 

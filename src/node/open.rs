@@ -30,7 +30,7 @@ use crate::journal::segments::{Catalog, SegmentFiles};
 use crate::journal::tail::Tail;
 use crate::journal::writer::Writer;
 use crate::metrics::latency::Latency;
-use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts};
+use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts, status_of};
 use crate::node::identity::Identity;
 use crate::node::{Node, StartError, Threads};
 use crate::os::clock::{Clock, SystemClock};
@@ -43,7 +43,6 @@ use crate::shard::mailbox::{ConnectionCounts, Message, ShardHandle};
 use crate::shard::run::{self, ShardInput, ShardLedger, ShardParts};
 use crate::sink::settings::SinkSettings;
 use crate::stream::settings::StartAt;
-use crate::stream::status::LaneStatus;
 
 /// Length of a segment of the internal journal.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -170,6 +169,9 @@ impl OpenNode {
             lanes,
         } = self;
         let budget = Budget::new(plan.memory_bytes_max);
+        // The plan was refused if it could not hold this; a data directory made with more
+        // journals than the plan knows may ask for more than there is, and then goes without.
+        let fixed = budget.take(plan.memory_bytes_fixed(journals.len()));
         let (internal, internal_thread) = start_internal(internal)?;
         let keeper_counters = Arc::<KeeperCounters>::default();
         let (keeper, keeper_thread) =
@@ -224,6 +226,7 @@ impl OpenNode {
                 control: Some(control),
             },
             drain_timeout: plan.drain_timeout,
+            _fixed: fixed,
             _identity: identity,
         })
     }
@@ -648,12 +651,7 @@ fn open_lanes(
             }
         };
         let cursor = Arc::new(AtomicU64::new(state.cursor.0));
-        let status = Arc::new(ArcSwap::from_pointee(LaneStatus {
-            journal: Some(id),
-            start: state.start,
-            cursor: state.cursor,
-            ..LaneStatus::default()
-        }));
+        let status = Arc::new(ArcSwap::from_pointee(status_of(id, &state)));
         lanes.push(LaneParts {
             journal: id,
             state,

@@ -535,7 +535,7 @@ impl Shard {
         let gate = match core.gate() {
             _ if self.stopping.is_some() => GateState::Stopping,
             GateState::Failed => GateState::Failed,
-            GateState::Busy if self.no_room => GateState::Full,
+            _ if self.no_room => GateState::Full,
             other => other,
         };
         self.door.set_state(gate);

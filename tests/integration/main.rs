@@ -1,0 +1,14 @@
+//! The real program over real sockets: started, loaded, killed, starved and fed nonsense.
+//!
+//! Owns one module for each kind of hardship; `harness` starts and observes the processes. What
+//! only a lost power supply shows (bytes written but not synced) belongs to the simulation.
+
+mod bad_input;
+mod bad_requests;
+mod backlog;
+mod bodies;
+mod crash;
+mod destination;
+mod harness;
+mod peers;
+mod scene;
