@@ -173,9 +173,8 @@ impl OpenNode {
         // journals than the plan knows may ask for more than there is, and then goes without.
         let fixed = budget.take(plan.memory_bytes_fixed(journals.len()));
         let (internal, internal_thread) = start_internal(internal)?;
-        let keeper_counters = Arc::<KeeperCounters>::default();
-        let (keeper, keeper_thread) =
-            start_keeper(&plan, &journals, &lanes, &clock, &keeper_counters)?;
+        let (keeper, keeper_thread, keeper_counters) =
+            start_keeper(&plan, &journals, &lanes, &clock)?;
         let inputs: Vec<ServedInput> = plan.inputs.iter().map(serve_input).collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
@@ -189,8 +188,7 @@ impl OpenNode {
             clock: &clock,
             direct,
         };
-        let (stop_streams, stop_streams_seen) = watch::channel(StopPhase::Running);
-        let streams = StreamStarter::new(&disk, &clock, stop_streams_seen, journals.len());
+        let (streams, stop_streams) = StreamStarter::new(&disk, &clock, journals.len());
         let (stream_threads, observed_streams) = streams.start_all(&plan.streams, lanes)?;
         let (shard_threads, observed_journals) = starter.start_all(mailboxes, journals)?;
         let ready = Arc::new(AtomicBool::new(false));
@@ -315,15 +313,16 @@ impl<'a> StreamStarter<'a> {
     fn new(
         disk: &'a Arc<dyn Disk>,
         clock: &'a Arc<dyn Clock>,
-        stop: watch::Receiver<StopPhase>,
         journals: usize,
-    ) -> Self {
-        Self {
+    ) -> (Self, watch::Sender<StopPhase>) {
+        let (sender, stop) = watch::channel(StopPhase::Running);
+        let starter = Self {
             journals,
             disk,
             clock,
             stop,
-        }
+        };
+        (starter, sender)
     }
 
     fn start_all(
@@ -704,8 +703,8 @@ fn start_keeper(
     journals: &[OpenJournal],
     lanes: &[Vec<LaneParts>],
     clock: &Arc<dyn Clock>,
-    counters: &Arc<KeeperCounters>,
-) -> Result<(KeeperHandle, JoinHandle<()>), StartError> {
+) -> Result<(KeeperHandle, JoinHandle<()>, Arc<KeeperCounters>), StartError> {
+    let counters = Arc::<KeeperCounters>::default();
     let kept = journals
         .iter()
         .enumerate()
@@ -727,7 +726,7 @@ fn start_keeper(
         kept.collect(),
         plan.room.clone(),
         Arc::clone(clock),
-        Arc::clone(counters),
+        Arc::clone(&counters),
     )
     .map_err(on_disk("look for spare segments", &plan.journal.dir))?;
     let (sender, receiver) = crossbeam_channel::unbounded();
@@ -735,7 +734,7 @@ fn start_keeper(
         .name("weir-keeper".to_owned())
         .spawn(move || keeper.run(&receiver))
         .map_err(StartError::Thread)?;
-    Ok((KeeperHandle::new(sender), thread))
+    Ok((KeeperHandle::new(sender), thread, counters))
 }
 
 fn observe_stream(stream: &StreamPlan, lanes: &[LaneParts], latency: &Latency) -> ObservedStream {
