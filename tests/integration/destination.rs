@@ -72,7 +72,15 @@ struct Seen {
 impl Destination {
     /// Listens on a free port; `answer` is given the events of each request.
     pub(crate) fn listen(answer: impl Fn(&[String]) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Self::listen_on(SocketAddr::from(([127, 0, 0, 1], 0)), answer)
+    }
+
+    /// Listens on an address.
+    pub(crate) fn listen_on(
+        address: SocketAddr,
+        answer: impl Fn(&[String]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen {
             answer: Box::new(answer),

@@ -10,4 +10,5 @@ mod crash;
 mod destination;
 mod harness;
 mod peers;
+mod receiver;
 mod scene;
