@@ -60,7 +60,7 @@ struct Senders {
 impl Senders {
     /// Starts those of round `round` and notes where their books are.
     fn start(stage: &Stage, run: &str, round: u64, more: &str, books: &mut Vec<PathBuf>) -> Self {
-        let start = |kind: &str, target: &str, base: u64| {
+        let mut start = |kind: &str, target: &str, base: u64| {
             let name = format!("{kind}-{round}");
             books.push(stage.path(&format!("{name}.state")));
             let base = base + round * CONNECTIONS;
@@ -70,7 +70,6 @@ impl Senders {
             );
             stage.loadgen(&name, &arguments)
         };
-        let mut start = start;
         Self {
             lines: start("lines", "--tcp @TCP@ --ack --rate 6MB", 0),
             bodies: start(
@@ -79,6 +78,12 @@ impl Senders {
                 HTTP_BASE,
             ),
         }
+    }
+
+    /// Fails when one of them has given up.
+    fn ensure_running(&mut self) {
+        self.lines.ensure_running();
+        self.bodies.ensure_running();
     }
 
     /// Ends them in good order; what they sent again, in events.
@@ -135,7 +140,7 @@ fn kill_under_patient_senders(test: &str, config: &str, kills: u64) {
     let receiver = stage.receiver("");
     let mut books = Vec::new();
     let mut relay = stage.relay(config);
-    let senders = Senders::start(&stage, &run, 0, "--reconnect", &mut books);
+    let mut senders = Senders::start(&stage, &run, 0, "--reconnect", &mut books);
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(choices.between(1, 900)));
         relay.status().assert_balanced();
@@ -148,6 +153,7 @@ fn kill_under_patient_senders(test: &str, config: &str, kills: u64) {
         }
         relay = stage.relay(config);
         relay.status().assert_balanced();
+        senders.ensure_running();
     }
     let resent = senders.stop();
     let arrived = settle(&stage, relay, receiver, &books);
