@@ -324,7 +324,7 @@ fn address_behind(text: &str, words: &str) -> SocketAddr {
 fn lines_below(folder: &Path) -> Vec<String> {
     let files = fs::read_dir(folder).expect("the folder is there");
     let mut lines: Vec<String> = files
-        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .map(|file| fs::read_to_string(file.expect("an entry").path()).expect("a file of text"))
         .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     lines.sort();

@@ -282,11 +282,6 @@ impl Relay {
         self.process.wait()
     }
 
-    /// Waits for a relay that ends by itself.
-    pub(crate) fn wait(mut self) -> ExitStatus {
-        self.ended()
-    }
-
     /// Waits for a relay that ends by itself or was sent a signal; its log can be read then.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.process.wait()
