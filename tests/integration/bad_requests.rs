@@ -17,8 +17,8 @@ const GZIP: &str = "Content-Encoding: gzip\r\n";
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(bytes).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
 }
 
 /// A sample of the refusals by reason.
@@ -279,7 +279,7 @@ fn a_client_that_sends_a_byte_a_second_is_answered_and_let_go() {
 fn drip(scene: &Scene, head: &str, pause: Duration) -> mpsc::Receiver<Answer> {
     let mut client = Client::connect(scene.http());
     client.send(head);
-    let mut sending = client.stream().try_clone().unwrap();
+    let mut sending = client.stream().try_clone().expect("a second handle");
     let (answered, answer) = mpsc::channel();
     let thread = std::thread::Builder::new();
     thread
@@ -289,14 +289,14 @@ fn drip(scene: &Scene, head: &str, pause: Duration) -> mpsc::Receiver<Answer> {
                 std::thread::sleep(pause);
             }
         })
-        .unwrap();
+        .expect("a thread");
     std::thread::Builder::new()
         .spawn(move || {
             let said = client.answer().expect("an answer before the end");
             client.stream().shutdown(Shutdown::Both).ok();
             answered.send(said).ok();
         })
-        .unwrap();
+        .expect("a thread");
     answer
 }
 

@@ -56,9 +56,12 @@ pub(crate) struct Destination {
     seen: Arc<Seen>,
 }
 
+/// Says what is sent back for the events of a request.
+type Answering = dyn Fn(&[String]) -> Reply + Send + Sync;
+
 /// What its connections share.
 struct Seen {
-    answer: Box<dyn Fn(&[String]) -> Reply + Send + Sync>,
+    answer: Box<Answering>,
     requests: Mutex<Vec<Request>>,
     /// Requests being read or answered now, and the most there ever were.
     under_way: AtomicUsize,
@@ -72,8 +75,16 @@ struct Seen {
 impl Destination {
     /// Listens on a free port; `answer` is given the events of each request.
     pub(crate) fn listen(answer: impl Fn(&[String]) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::listen_on(SocketAddr::from(([127, 0, 0, 1], 0)), answer)
+    }
+
+    /// Listens on an address.
+    pub(crate) fn listen_on(
+        address: SocketAddr,
+        answer: impl Fn(&[String]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
+        let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Seen {
             answer: Box::new(answer),
             requests: Mutex::default(),
@@ -96,7 +107,7 @@ impl Destination {
                 let shared = Arc::clone(&shared);
                 start("destination-peer", move || {
                     // A relay that gives up a connection is a part of many tests.
-                    shared.serve(connection.unwrap()).ok();
+                    shared.serve(connection.expect("a connection")).ok();
                 });
             }
         });
@@ -115,7 +126,11 @@ impl Destination {
 
     /// Every request read so far, in the order they were read.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.seen.requests.lock().unwrap().clone()
+        self.seen
+            .requests
+            .lock()
+            .expect("no holder panicked")
+            .clone()
     }
 
     /// The most requests that were under way at one time.
@@ -189,14 +204,17 @@ impl Seen {
         reader.read_exact(&mut body)?;
         let events = lines(&body, &encoding);
         let reply = (self.answer)(&events);
-        self.requests.lock().unwrap().push(Request {
-            path,
-            key,
-            encoding,
-            events,
-            reply: reply.clone(),
-            at: Instant::now(),
-        });
+        self.requests
+            .lock()
+            .expect("no holder panicked")
+            .push(Request {
+                path,
+                key,
+                encoding,
+                events,
+                reply: reply.clone(),
+                at: Instant::now(),
+            });
         Ok(reply)
     }
 }
@@ -224,5 +242,5 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(body)
-        .unwrap();
+        .expect("a thread");
 }

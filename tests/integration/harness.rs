@@ -282,9 +282,24 @@ impl Relay {
         self.process.wait()
     }
 
-    /// Waits for a relay that ends by itself.
-    pub(crate) fn wait(mut self) -> ExitStatus {
+    /// Waits for a relay that ends by itself or was sent a signal; its log can be read then.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         self.process.wait()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Fails when it has ended.
+    pub(crate) fn ensure_running(&mut self) {
+        self.process.ensure_running();
+    }
+
+    /// What it has printed.
+    pub(crate) fn printed(&self) -> String {
+        self.process.printed()
     }
 
     /// What it has written to its log, over all starts of the stage.

@@ -31,9 +31,9 @@ pub(crate) struct Told {
 
 impl Sender {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let acks = BufReader::new(stream.try_clone().unwrap());
+        let stream = TcpStream::connect(address).expect("the relay listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let acks = BufReader::new(stream.try_clone().expect("a second handle"));
         Self { stream, acks }
     }
 
@@ -43,7 +43,9 @@ impl Sender {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the relay reads");
     }
 
     /// Reads acks until the line has its fate.
@@ -57,7 +59,9 @@ impl Sender {
 
     /// Says that nothing more comes, and reads acks until the relay closes too.
     pub(crate) fn finish(self) -> Told {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the relay is there");
         self.acked_until_closed()
     }
 
@@ -71,18 +75,19 @@ impl Sender {
     /// False at the end of the connection.
     fn read_ack(&mut self, told: &mut Told) -> bool {
         let mut line = String::new();
-        if self.acks.read_line(&mut line).unwrap() == 0 {
+        if self.acks.read_line(&mut line).expect("an ack in time") == 0 {
             return false;
         }
-        let ack: Value = serde_json::from_str(&line).unwrap();
-        let acked = ack["ack"].as_u64().unwrap();
+        let ack: Value = serde_json::from_str(&line).expect("an ack is JSON");
+        let acked = ack["ack"].as_u64().expect("a line number");
         assert!(acked > told.acked, "acks go forward: {line}");
         told.acked = acked;
         told.rejected_total += ack["rejected_total"].as_u64().unwrap_or(0);
         for rejected in ack["rejected"].as_array().into_iter().flatten() {
-            told.rejected.push(rejected["line"].as_u64().unwrap());
+            told.rejected
+                .push(rejected["line"].as_u64().expect("a line number"));
             told.errors
-                .push(rejected["error"].as_str().unwrap().to_owned());
+                .push(rejected["error"].as_str().expect("a text").to_owned());
         }
         true
     }
@@ -105,7 +110,9 @@ impl Answer {
     /// Numbers of the rejected lines.
     pub(crate) fn rejected(&self) -> Vec<u64> {
         let named = self.body["rejected"].as_array().into_iter().flatten();
-        named.map(|line| line["line"].as_u64().unwrap()).collect()
+        named
+            .map(|line| line["line"].as_u64().expect("a line number"))
+            .collect()
     }
 }
 
@@ -117,9 +124,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let answers = BufReader::new(stream.try_clone().unwrap());
+        let stream = TcpStream::connect(address).expect("the relay listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let answers = BufReader::new(stream.try_clone().expect("a second handle"));
         Self { stream, answers }
     }
 
@@ -129,7 +136,9 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the relay reads");
     }
 
     /// A whole request with the right length; `headers` are whole header lines.
@@ -148,19 +157,23 @@ impl Client {
         let mut length = 0;
         loop {
             let mut header = String::new();
-            self.answers.read_line(&mut header).unwrap();
+            self.answers
+                .read_line(&mut header)
+                .expect("a head comes whole");
             let Some((name, value)) = header.trim_end().split_once(':') else {
                 break;
             };
             if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().unwrap();
+                length = value.trim().parse().expect("a length");
             }
         }
         let mut body = vec![0; length];
-        self.answers.read_exact(&mut body).unwrap();
+        self.answers
+            .read_exact(&mut body)
+            .expect("a body comes whole");
         let body = match length {
             0 => Value::Null,
-            _ => serde_json::from_slice(&body).unwrap(),
+            _ => serde_json::from_slice(&body).expect("answers are JSON"),
         };
         Some(Answer { status, body })
     }
