@@ -169,7 +169,7 @@ impl Keeper {
             });
         }
         let filler = Filler::start()?;
-        let keeper = Self {
+        let mut keeper = Self {
             journals: kept,
             room,
             clock,
@@ -178,7 +178,32 @@ impl Keeper {
             filling: None,
         };
         keeper.count_bytes();
+        keeper.make_first_spares();
         Ok(keeper)
+    }
+
+    /// Makes one spare for every journal that has none, before the node takes events: the first
+    /// events of a new node would otherwise wait for 128 MiB of zeros.
+    fn make_first_spares(&mut self) {
+        for at in 0..self.journals.len() {
+            let kept = &mut self.journals[at];
+            if !kept.ready.is_empty() || kept.journal.spares == 0 {
+                continue;
+            }
+            kept.spare_number += 1;
+            let (files, number) = (kept.journal.files.clone(), kept.spare_number);
+            let made = match self.room_for(files.file_bytes) {
+                Ok(true) => files.make_spare(number, &AtomicBool::new(true)),
+                Ok(false) => continue,
+                Err(error) => Err(error),
+            };
+            match made {
+                Ok(spare) => self.journals[at].ready.push_back(spare),
+                // Not fatal: the first order tries again and says so to the inputs.
+                Err(error) => self.fail(at, "make a segment", &error),
+            }
+            self.count_bytes();
+        }
     }
 
     /// Serves requests until [`KeeperRequest::Stop`] or all senders are gone.
