@@ -9,8 +9,11 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -525,7 +528,8 @@ pub(crate) fn environment(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{name}={text} is not a whole number")))
 }
 
-/// An address on loopback that nobody listens on.
+/// An address on loopback that nobody listens on, and that no other test of this machine is given
+/// while this process lives.
 pub(crate) fn free_address() -> SocketAddr {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     // Test processes that run side by side begin at different places.
@@ -534,11 +538,23 @@ pub(crate) fn free_address() -> SocketAddr {
         let tried = TRIED.fetch_add(1, Ordering::Relaxed);
         let port = PORT_MIN + own.wrapping_mul(37).wrapping_add(tried) % PORTS;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
+        if claim(port) && TcpListener::bind(address).is_ok() {
             return address;
         }
     }
     panic!("no free port");
+}
+
+/// Claims a port among test processes: between a look at a port and its relay's start another
+/// process would find it free too. A claim is a socket with the port in its name, in the
+/// namespace of the ports themselves; it ends with the process, however that ends.
+fn claim(port: u16) -> bool {
+    static CLAIMS: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
+    let name = format!("weir-test-port-{port}");
+    let name = UnixAddress::from_abstract_name(name).expect("a short name");
+    let claimed = UnixDatagram::bind_addr(&name);
+    let mut claims = CLAIMS.lock().expect("no holder panicked");
+    claimed.map(|socket| claims.push(socket)).is_ok()
 }
 
 /// The load generator is a program of its own, built beside this one.
