@@ -6,6 +6,7 @@
 pub mod delivery;
 pub mod identity;
 mod open;
+mod start;
 
 use std::io;
 use std::sync::Arc;
