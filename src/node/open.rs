@@ -1,5 +1,13 @@
 //! Opening a node: bind, take the data directory, recover, and only then start threads.
 
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+
 use crate::batch::CursorState;
 use crate::config::plan::{InputPlan, Plan, StreamPlan};
 use crate::event::InputId;
@@ -19,12 +27,6 @@ use crate::os::real_disk::RealDisk;
 use crate::os::sockets;
 use crate::position::{JournalId, Offset, Timestamp};
 use crate::stream::settings::StartAt;
-use arc_swap::ArcSwap;
-use std::io;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// Length of a segment of the internal journal.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,6 +1,16 @@
 //! Starting an opened node: one thread after the other, in the order that lets each find the
 //! ones it needs.
 
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
+use tokio::sync::{mpsc, watch};
+
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::config::plan::{InputPlan, Plan, StreamPlan};
@@ -22,14 +32,6 @@ use crate::shard::listen::{self, Listening};
 use crate::shard::mailbox::{ConnectionCounts, Message, ShardHandle};
 use crate::shard::run::{self, ShardInput, ShardLedger, ShardParts};
 use crate::sink::settings::SinkSettings;
-use arc_swap::ArcSwap;
-use crossbeam_channel::Sender;
-use std::io;
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::thread::JoinHandle;
-use tokio::sync::{mpsc, watch};
 
 /// Requests the internal journal's channel holds before senders wait.
 const INTERNAL_REQUESTS_MAX: usize = 256;
