@@ -503,3 +503,122 @@ impl KeeperHandle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::clock::FakeClock;
+    use crate::os::memory_disk::MemoryDisk;
+    use crate::position::Timestamp;
+
+    const FILE_BYTES: u64 = 64 * 1024;
+
+    struct Bench {
+        requests: Sender<KeeperRequest>,
+        answers: Receiver<Ordered>,
+        answering: Sender<Ordered>,
+        catalog: Arc<Catalog>,
+        cursor: Arc<AtomicU64>,
+        thread: std::thread::JoinHandle<()>,
+    }
+
+    /// A keeper of one journal that may take `segments` segments and keeps no spare.
+    fn start(segments: u64) -> Bench {
+        let catalog = Arc::<Catalog>::default();
+        let cursor = Arc::new(AtomicU64::new(0));
+        let journal = KeptJournal {
+            files: SegmentFiles {
+                disk: Arc::new(MemoryDisk::new()),
+                dir: PathBuf::from("/j"),
+                journal: JournalId(0),
+                node: [1; 16],
+                file_bytes: FILE_BYTES,
+                direct: true,
+            },
+            catalog: Arc::clone(&catalog),
+            cursors: vec![Arc::clone(&cursor)],
+            spares: 0,
+        };
+        journal
+            .files
+            .disk
+            .create_dir_all(&journal.files.dir)
+            .expect("a directory");
+        let room = RoomSettings {
+            bytes_max: RoomLimit::Bytes(segments * FILE_BYTES),
+            free_bytes_min: 0,
+            keep: None,
+        };
+        let clock = Arc::new(FakeClock::at(Timestamp(1)));
+        let keeper = Keeper::new(vec![journal], room, clock, Arc::default()).expect("a keeper");
+        let (requests, requested) = crossbeam_channel::unbounded();
+        let (answering, answers) = crossbeam_channel::unbounded();
+        let thread = std::thread::Builder::new()
+            .spawn(move || keeper.run(&requested))
+            .expect("a thread");
+        Bench {
+            requests,
+            answers,
+            answering,
+            catalog,
+            cursor,
+            thread,
+        }
+    }
+
+    impl Bench {
+        fn order(&self, sequence: u64, first: u64) {
+            let answering = self.answering.clone();
+            let answer: Answer = Box::new(move |ordered| answering.send(ordered).expect("heard"));
+            let order = SegmentOrder {
+                sequence,
+                first: Offset(first),
+                chain: [0; 32],
+            };
+            let request = KeeperRequest::Open {
+                journal: 0,
+                order,
+                answer,
+            };
+            self.requests.send(request).expect("a keeper");
+        }
+
+        fn opened(&self) {
+            let answer = self.answers.recv().expect("an answer");
+            assert!(matches!(answer, Ordered::Opened(_)), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_journal_waits_for_the_cursor_in_its_oldest_segment_and_then_takes_it() {
+        let bench = start(2);
+        bench.order(1, 0);
+        bench.opened();
+        bench.catalog.close(1, Offset(10));
+        bench.order(2, 10);
+        bench.opened();
+        bench.catalog.close(2, Offset(20));
+        // One event of the oldest segment is not delivered: it is not taken.
+        bench.cursor.store(9, Ordering::Release);
+        bench.order(3, 20);
+        assert!(matches!(bench.answers.recv(), Ok(Ordered::NoRoom)));
+        let held: Vec<u64> = bench
+            .catalog
+            .list()
+            .iter()
+            .map(|entry| entry.sequence)
+            .collect();
+        assert_eq!(held, [1, 2]);
+        bench.cursor.store(10, Ordering::Release);
+        bench.opened();
+        let held: Vec<u64> = bench
+            .catalog
+            .list()
+            .iter()
+            .map(|entry| entry.sequence)
+            .collect();
+        assert_eq!(held, [2, 3]);
+        bench.requests.send(KeeperRequest::Stop).expect("a keeper");
+        bench.thread.join().expect("it ends");
+    }
+}

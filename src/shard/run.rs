@@ -5,6 +5,7 @@
 //! handed over, a write came back, a message, or time.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
 use crate::block::codec::{Codec, CompressionLevel, best_codec};
@@ -47,6 +48,12 @@ const EVENT_INTERVAL: u32 = 4;
 
 /// How long the shard waits before it orders a segment again that the disk refused.
 const ORDER_AGAIN: Duration = Duration::from_secs(1);
+
+/// How soon reject records are offered again that the internal journal had no room for.
+const RECORDS_AGAIN: Duration = Duration::from_millis(5);
+
+/// Blocks with reject records on offer above which inputs wait.
+const RECORDS_MAX: usize = 16;
 
 /// How long a stopping shard waits for connections to finish what they have begun.
 const STOP_GRACE: Duration = Duration::from_millis(200);
@@ -185,6 +192,8 @@ struct Shard {
     scratch: Vec<u8>,
     /// By their index in the plan.
     inputs: Vec<Served>,
+    /// Reject records that the internal journal had no room for.
+    records: VecDeque<InternalRequest>,
     /// When a refused segment is ordered again.
     order_again: Option<Duration>,
     no_room: bool,
@@ -230,6 +239,7 @@ impl Shard {
             codec: best_codec(CompressionLevel::FASTEST),
             scratch: Vec::new(),
             inputs,
+            records: VecDeque::new(),
             order_again: None,
             no_room: false,
             stopping: None,
@@ -242,12 +252,22 @@ impl Shard {
         loop {
             self.turn()?;
             if self.is_done() {
-                self.core.close();
-                self.act();
+                self.end();
                 return Ok(());
             }
             self.wait().await;
         }
+    }
+
+    /// Ends the shard. What other shards sent in the meantime is done first, and who sends
+    /// later is told that no one is here: a block handed over is never lost.
+    fn end(&mut self) {
+        self.parts.mailbox.close();
+        while let Ok(message) = self.parts.mailbox.try_recv() {
+            self.take(message);
+        }
+        self.core.close();
+        self.act();
     }
 
     /// Waits for the next thing to happen and takes it in.
@@ -281,7 +301,8 @@ impl Shard {
     fn sleep_for(&self) -> Duration {
         let now = self.parts.clock.now().monotonic;
         let due = self.door.gather().due();
-        let first = [due, self.order_again, self.stopping]
+        let again = (!self.records.is_empty()).then_some(now + RECORDS_AGAIN);
+        let first = [due, self.order_again, self.stopping, again]
             .into_iter()
             .flatten()
             .min();
@@ -316,6 +337,7 @@ impl Shard {
                 .gathered(block, idle, &mut *self.codec, &mut self.scratch)
                 .map_err(io::Error::other)?;
         }
+        self.send_records();
         self.act();
         self.set_gate();
         Ok(())
@@ -390,8 +412,23 @@ impl Shard {
             count,
             answer,
         };
-        if self.parts.internal.send(request).is_err() {
-            self.core.recorded(ticket, false);
+        self.records.push_back(request);
+        self.send_records();
+    }
+
+    /// Sends reject records on, as far as the internal journal takes them. The shard does not
+    /// wait for its disk: what it does not take now is offered again.
+    fn send_records(&mut self) {
+        while let Some(request) = self.records.pop_front() {
+            match self.parts.internal.try_send(request) {
+                Ok(()) => {}
+                Err(TrySendError::Full(request)) => {
+                    self.records.push_front(request);
+                    return;
+                }
+                // The node stops when the internal journal's thread has ended.
+                Err(TrySendError::Disconnected(request)) => (request.answer)(false),
+            }
         }
     }
 
@@ -536,6 +573,7 @@ impl Shard {
             _ if self.stopping.is_some() => GateState::Stopping,
             GateState::Failed => GateState::Failed,
             _ if self.no_room => GateState::Full,
+            GateState::Open if self.records.len() > RECORDS_MAX => GateState::Busy,
             other => other,
         };
         self.door.set_state(gate);
