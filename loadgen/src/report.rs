@@ -283,15 +283,7 @@ impl Report {
         table.count("bodies sent again", self.bodies_retried);
         table.count("bodies refused, as told", self.bodies_refused);
         table.count("reconnects", self.reconnects);
-        // Verifying what lies in files has bytes and no time.
-        if self.seconds > 0.0 {
-            let rate = format!("{:.1} MB/s = {:.1} TB/day", self.mb_per_s, self.tb_per_day);
-            let bytes = self.raw_bytes as f64 / 1e9;
-            table.row(
-                "throughput",
-                &format!("{rate} ({bytes:.2} GB in {:.1} s)", self.seconds),
-            );
-        }
+        self.throughput(&mut table);
         table.latency("acknowledged after", Some(self.ack_ms));
         table.latency("  over TCP", self.tcp_ack_ms);
         table.latency("  over HTTP", self.http_ack_ms);
@@ -321,6 +313,18 @@ impl Report {
             table.row("failure:", failure);
         }
         table.0
+    }
+
+    fn throughput(&self, table: &mut Table) {
+        // Verifying what lies in files has bytes and no time.
+        if self.seconds > 0.0 {
+            let rate = format!("{:.1} MB/s = {:.1} TB/day", self.mb_per_s, self.tb_per_day);
+            let bytes = self.raw_bytes as f64 / 1e9;
+            table.row(
+                "throughput",
+                &format!("{rate} ({bytes:.2} GB in {:.1} s)", self.seconds),
+            );
+        }
     }
 }
 
