@@ -72,6 +72,8 @@ pub(crate) struct JournalShell {
 struct Connection {
     number: usize,
     fate: Rc<Fate>,
+    /// It asked for acks, as a TCP connection does once for all its lines.
+    waits: bool,
     lines: u64,
     acknowledged: u64,
 }
@@ -128,6 +130,7 @@ impl JournalShell {
             self.connections.push(Connection {
                 number: oracle.connect(),
                 fate: Rc::default(),
+                waits: random.percent(80),
                 lines: 0,
                 acknowledged: 0,
             });
@@ -171,7 +174,7 @@ impl JournalShell {
             }
         }
         let connection = &self.connections[at];
-        let waiter = random.percent(80).then(|| Waiter {
+        let waiter = connection.waits.then(|| Waiter {
             fate: Rc::clone(&connection.fate),
             line: connection.lines,
         });
