@@ -5,6 +5,7 @@
 //! directly behind them, so accepted bytes are not copied on their way in.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,8 +143,8 @@ impl Gather {
 
     /// Copies accepted lines from a buffer of the caller (an HTTP body) into the open block.
     /// Each line ends with `\n`. Blocks close on the way as they fill, each with the counts
-    /// of its own lines; the waiter and what was not stored go with the last piece, so the
-    /// waiter is told when all of it is durable.
+    /// of its own lines; what was not stored goes with the last piece. The waiter is told when
+    /// all of it is durable, or that any block of it, or the rejects in one, could not be.
     pub fn copy_in(&mut self, lines: &[u8], judged: Judged<'_>, now: Duration) {
         let Judged {
             mut counts,
@@ -164,7 +165,11 @@ impl Gather {
                     events: 0,
                     labels,
                     received,
-                    waiter: None,
+                    // Line 0 settles nothing; it is there to hear that the piece was lost.
+                    waiter: waiter.as_ref().map(|last| Waiter {
+                        fate: Rc::clone(&last.fate),
+                        line: 0,
+                    }),
                 },
                 now,
             );
@@ -296,8 +301,8 @@ impl Gather {
         }
         if let Some(waiter) = waiter {
             match self.waiters.last_mut() {
-                Some(last) if std::rc::Rc::ptr_eq(&last.fate, &waiter.fate) => {
-                    last.line = waiter.line;
+                Some(last) if Rc::ptr_eq(&last.fate, &waiter.fate) => {
+                    last.line = last.line.max(waiter.line);
                 }
                 _ => self.waiters.push(waiter),
             }
@@ -338,7 +343,6 @@ fn lines_in(lines: &[u8]) -> u32 {
 mod tests {
     use super::*;
     use crate::ingest::fate::Fate;
-    use std::rc::Rc;
 
     const AFTER: CloseAfter = CloseAfter {
         awaited: Duration::from_millis(5),
@@ -362,13 +366,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_many_blocks_keeps_order_counts_and_its_waiter_last() {
+    fn a_body_of_many_blocks_keeps_order_and_counts_and_each_block_knows_its_waiter() {
         let mut gather = Gather::new(AFTER);
         let labels = labels();
         let line = format!("{{\"text\":\"{}\"}}\n", "x".repeat(1_000));
         let body = line.repeat(2_000).into_bytes();
         let fate = Rc::new(Fate::default());
-        let waiter = Some(Waiter { fate, line: 2_000 });
+        let waiter = Some(Waiter {
+            fate: Rc::clone(&fate),
+            line: 2_000,
+        });
         gather.copy_in(
             &body,
             Judged {
@@ -390,7 +397,12 @@ mod tests {
                 block.events
             );
             assert!(block.counts.iter().all(|(_, counts)| counts.balances()));
-            assert_eq!(block.waiters.is_empty(), gather.closed_blocks() > 0);
+            let [waiter] = &block.waiters[..] else {
+                panic!("each block knows whom to tell that it was lost")
+            };
+            assert!(Rc::ptr_eq(&waiter.fate, &fate));
+            let last = gather.closed_blocks() == 0;
+            assert_eq!(waiter.line, if last { 2_000 } else { 0 });
         }
         assert_eq!(seen, body);
         assert!(blocks > 2);

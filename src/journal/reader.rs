@@ -189,7 +189,8 @@ impl OpenSegment {
                     self.entry.path.display(),
                     range.first
                 ));
-                return Ok(gap(offset, range.first.min(durable_end), why));
+                let end = self.entry.end.unwrap_or(durable_end).min(durable_end);
+                return Ok(gap(offset, range.first.min(end), why));
             }
             position = scanned.next_position();
             if range.end > offset {
@@ -224,6 +225,11 @@ impl OpenSegment {
         let next_sound = self.sound_from(position, offset)?;
         let segment_end = self.entry.end.unwrap_or(durable_end);
         match next_sound {
+            // What stands behind the segment's end was given up after a failed write, or cut at
+            // a start: those offsets are in the next segment.
+            Some(scanned) if scanned.block.first >= segment_end => {
+                Ok(gap(offset, segment_end.min(durable_end), why))
+            }
             Some(scanned) if scanned.block.first <= offset => {
                 self.next = (scanned.block.range().end, scanned.next_position());
                 Ok(ReadNext::Block(scanned.block))

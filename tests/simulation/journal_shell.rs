@@ -1,0 +1,384 @@
+//! One journal with its shard, as `shard::run` and `journal::keeper` drive them, on one
+//! thread: what they would do at once happens here when the run says so.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use weir::block::Block;
+use weir::block::codec::{Codec, Inflater};
+use weir::event::{InputId, Labels};
+use weir::ingest::door::GateState;
+use weir::ingest::fate::{Fate, Waiter};
+use weir::ingest::gather::{CloseAfter, Gather, Judged};
+use weir::ingest::reject::{RejectOrigin, RejectedLine};
+use weir::journal::recovery::Recovered;
+use weir::journal::segments::{Catalog, SegmentFiles};
+use weir::journal::tail::Tail;
+use weir::journal::writer::{GroupWrite, SealOrder, SegmentOrder, Writer};
+use weir::metrics::ledger::{InputCounts, RejectReason};
+use weir::os::buffers::AlignedBuffer;
+use weir::os::clock::Now;
+use weir::position::{Offset, Timestamp};
+use weir::shard::core::{ShardAction, ShardCore, compress};
+
+use crate::oracle::JournalOracle;
+use crate::random::Random;
+
+/// The codec of the run's thread, shared by all shards of the run.
+pub(crate) struct Tools {
+    pub(crate) codec: Box<dyn Codec>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) inflater: Inflater,
+}
+
+/// Limits of the journals of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) tail_bytes_max: usize,
+    pub(crate) write_bytes_max: usize,
+    pub(crate) pending_bytes_max: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct JournalShell {
+    pub(crate) files: SegmentFiles,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) gather: Gather,
+    pub(crate) core: ShardCore,
+    /// Writes that are out.
+    pub(crate) out: Vec<GroupWrite>,
+    pub(crate) order: Option<SegmentOrder>,
+    /// An opening failed: the core is asked nothing until the run says so.
+    pub(crate) paused: bool,
+    pub(crate) seals: VecDeque<SealOrder>,
+    /// Reject records on their way into the internal journal.
+    pub(crate) records: Vec<(u64, Vec<u8>)>,
+    /// Blocks being compressed elsewhere.
+    pub(crate) handed_out: Vec<(u64, Vec<u8>, usize)>,
+    spares: VecDeque<PathBuf>,
+    spare_number: u64,
+    connections: Vec<Connection>,
+    /// The one input's labels.
+    labels: Arc<Labels>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: usize,
+    fate: Rc<Fate>,
+    /// It asked for acks, as a TCP connection does once for all its lines.
+    waits: bool,
+    lines: u64,
+    acknowledged: u64,
+}
+
+impl JournalShell {
+    pub(crate) fn new(
+        files: SegmentFiles,
+        catalog: Arc<Catalog>,
+        recovered: Recovered,
+        sizes: Sizes,
+    ) -> io::Result<Self> {
+        let tail = Arc::new(Tail::new(sizes.tail_bytes_max, recovered.start.next));
+        let spares: VecDeque<_> = files.find_spares()?.into();
+        let spare_number = recovered.start.sequence * 1_000;
+        let close_after = CloseAfter {
+            awaited: Duration::from_millis(5),
+            idle: Duration::from_millis(100),
+        };
+        Ok(Self {
+            files,
+            catalog,
+            tail,
+            gather: Gather::new(close_after),
+            core: ShardCore::new(
+                Writer::new(recovered.start, sizes.write_bytes_max),
+                sizes.pending_bytes_max,
+                recovered.totals,
+                recovered.received_last,
+            ),
+            out: Vec::new(),
+            order: None,
+            paused: false,
+            seals: VecDeque::new(),
+            records: Vec::new(),
+            handed_out: Vec::new(),
+            spares,
+            spare_number,
+            connections: Vec::new(),
+            labels: Arc::new(Labels::of_input(InputId(3))),
+        })
+    }
+
+    /// Lines come in on a connection, some of them bad; false when the gate is shut.
+    pub(crate) fn receive(
+        &mut self,
+        random: &mut Random,
+        oracle: &mut JournalOracle,
+        now: Now,
+    ) -> bool {
+        if self.core.gate() != GateState::Open || self.gather.closed_blocks() > 2 {
+            return false;
+        }
+        if self.connections.is_empty() || (self.connections.len() < 4 && random.percent(20)) {
+            self.connections.push(Connection {
+                number: oracle.connect(),
+                fate: Rc::default(),
+                waits: random.percent(80),
+                lines: 0,
+                acknowledged: 0,
+            });
+        }
+        let at = random.index(self.connections.len());
+        let mut raw = Vec::new();
+        let mut counts = InputCounts::default();
+        let mut events = 0;
+        for _ in 0..=random.below(5) {
+            let connection = &mut self.connections[at];
+            connection.lines += 1;
+            let rejected = random.percent(8);
+            let line = line(random, connection.number, connection.lines);
+            oracle.sent(connection.number, &line, rejected);
+            let bytes = line.len() as u64 - 1;
+            counts.received += 1;
+            counts.received_bytes += bytes;
+            if rejected {
+                counts.rejected[RejectReason::Malformed.index()] += 1;
+                let peer = connection.number.to_string();
+                let origin = RejectOrigin {
+                    input: "sim",
+                    peer: Some(&peer),
+                    received: now.wall,
+                };
+                self.gather.reject(
+                    origin,
+                    RejectedLine {
+                        line: connection.lines,
+                        reason: RejectReason::Malformed,
+                        detail: "made to be bad",
+                        sample: &line,
+                        bytes,
+                    },
+                );
+            } else {
+                counts.stored += 1;
+                counts.stored_bytes += bytes;
+                events += 1;
+                raw.extend_from_slice(&line);
+            }
+        }
+        let connection = &self.connections[at];
+        let waiter = connection.waits.then(|| Waiter {
+            fate: Rc::clone(&connection.fate),
+            line: connection.lines,
+        });
+        let (buffer, start) = self.gather.open_buffer(raw.len());
+        buffer[start..start + raw.len()].copy_from_slice(&raw);
+        let judged = Judged {
+            events,
+            counts,
+            labels: &self.labels,
+            received: now.wall,
+            waiter,
+        };
+        self.gather.keep(start + raw.len(), judged, now.monotonic);
+        true
+    }
+
+    /// Hands closed blocks to the core, then does what the core asks.
+    pub(crate) fn turn(&mut self, tools: &mut Tools, oracle: &mut JournalOracle, idle_core: bool) {
+        while let Some(block) = self.gather.take_closed() {
+            self.core
+                .gathered(block, idle_core, &mut *tools.codec, &mut tools.scratch)
+                .expect("compresses");
+        }
+        while !self.paused {
+            let Some(action) = self.core.next_action() else {
+                break;
+            };
+            self.perform(action, tools, oracle);
+        }
+        for connection in &mut self.connections {
+            let settled = connection.fate.settled();
+            if settled > connection.acknowledged {
+                connection.acknowledged = settled;
+                oracle.acknowledged(connection.number, settled);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: ShardAction, tools: &mut Tools, oracle: &mut JournalOracle) {
+        match action {
+            ShardAction::Open(order) => {
+                assert_eq!(self.order.replace(order), None, "one order at a time");
+            }
+            ShardAction::Write(group) => {
+                self.out.push(group);
+                assert!(self.out.len() <= 2, "two writes in flight");
+            }
+            ShardAction::Publish(blocks) => {
+                for block in &blocks {
+                    told(block, tools, oracle);
+                    if block.events > 0 {
+                        oracle.received(block.received_first, block.received_last);
+                    }
+                }
+                self.tail.publish(&blocks);
+            }
+            ShardAction::Close { sequence, end } => self.catalog.close(sequence, end),
+            ShardAction::Seal(order) => self.seals.push_back(order),
+            ShardAction::Record { ticket, lines, .. } => self.records.push((ticket, lines)),
+            ShardAction::HandOut { slot, raw, raw_len } => {
+                self.handed_out.push((slot, raw, raw_len));
+            }
+            ShardAction::Recycle(raw) => self.gather.recycle(raw),
+            ShardAction::Settle(waiter) => waiter.fate.settle(waiter.line),
+            ShardAction::Lose(waiter) => {
+                waiter.fate.lose();
+                // Told that it failed, a sender goes away.
+                self.connections
+                    .retain(|connection| !Rc::ptr_eq(&connection.fate, &waiter.fate));
+            }
+            ShardAction::Latency { .. } => {}
+        }
+    }
+
+    /// Serves the order for a segment, as far as the disk allows; false when it does not.
+    pub(crate) fn serve_order(&mut self, now: Timestamp) -> bool {
+        let Some(order) = self.order.take() else {
+            return true;
+        };
+        let spare = match self.spares.pop_front() {
+            Some(spare) => Ok(spare),
+            None => {
+                self.spare_number += 1;
+                self.files
+                    .make_spare(self.spare_number, &AtomicBool::new(true))
+            }
+        };
+        match spare.and_then(|spare| self.files.put_to_use(&spare, &order, now)) {
+            Ok((opened, entry)) => {
+                self.catalog.add(entry);
+                self.core.opened(opened);
+                true
+            }
+            Err(_) => {
+                self.core.open_failed();
+                self.paused = true;
+                false
+            }
+        }
+    }
+
+    /// A write that is out comes to its end.
+    pub(crate) fn complete(&mut self, at: usize) -> bool {
+        let group = self.out.remove(at);
+        let written = group
+            .file
+            .write_durable_at(image(&group).as_slice(), group.position);
+        self.core.written(group.ticket, written.is_ok());
+        written.is_ok()
+    }
+
+    /// A write that is out reaches the disk in part; its sync never comes back.
+    pub(crate) fn leave_unsynced(&mut self, at: usize) {
+        let group = self.out.remove(at);
+        // Whether it reached the disk is what the crash decides.
+        drop(
+            group
+                .file
+                .write_at(image(&group).as_slice(), group.position),
+        );
+    }
+
+    /// A write that is out is durable, and the node dies before it hears of it.
+    pub(crate) fn leave_synced(&mut self, at: usize) {
+        let group = self.out.remove(at);
+        let image = image(&group);
+        drop(
+            group
+                .file
+                .write_durable_at(image.as_slice(), group.position),
+        );
+    }
+
+    /// A block comes back from the other core.
+    pub(crate) fn compress_elsewhere(&mut self, at: usize, tools: &mut Tools) {
+        let (slot, raw, raw_len) = self.handed_out.remove(at);
+        let done = compress(&mut *tools.codec, &mut tools.scratch, raw, raw_len).expect("done");
+        self.core
+            .compressed(slot, done, &mut *tools.codec)
+            .expect("encodes");
+    }
+
+    /// The oldest segment is used again when every stream is past it, as the keeper does.
+    pub(crate) fn recycle_oldest(&mut self, lowest: Offset) -> Option<Offset> {
+        let segments = self.catalog.list();
+        let oldest = segments.first().filter(|_| segments.len() > 1)?;
+        let end = oldest.end.filter(|end| *end <= lowest)?;
+        self.spare_number += 1;
+        self.catalog.remove(oldest.sequence);
+        // Refused by the disk, the file stays what it was; the next start finds it.
+        if let Ok(spare) = self.files.recycle(oldest, self.spare_number) {
+            self.spares.push_back(spare);
+        }
+        Some(end)
+    }
+
+    /// True when nothing is left to be done.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.core.is_idle()
+            && self.gather.is_empty()
+            && self.gather.closed_blocks() == 0
+            && self.order.is_none()
+            && self.out.is_empty()
+            && self.seals.is_empty()
+            && self.records.is_empty()
+            && self.handed_out.is_empty()
+    }
+}
+
+/// Tells the oracle what stands in a block.
+pub(crate) fn told(block: &Block, tools: &mut Tools, oracle: &mut JournalOracle) {
+    let mut raw = Vec::new();
+    tools
+        .inflater
+        .read_body(block.codec, &block.body(), block.raw_len as usize, &mut raw)
+        .expect("a sound block inflates");
+    assert_eq!(crc32fast::hash(&raw), block.raw_crc32);
+    let lines = raw.split_inclusive(|byte| *byte == b'\n');
+    let mut offset = block.first.0;
+    for line in lines {
+        oracle.holds(offset, line);
+        offset += 1;
+    }
+    assert_eq!(offset, block.range().end.0, "as many lines as events");
+}
+
+fn image(group: &GroupWrite) -> AlignedBuffer {
+    let bytes = group.buffers.concat();
+    let mut aligned = AlignedBuffer::with_capacity(bytes.len());
+    aligned.extend_from_slice(&bytes);
+    aligned
+}
+
+/// A line no other is equal to; some are long and do not compress.
+fn line(random: &mut Random, connection: usize, number: u64) -> Vec<u8> {
+    let mut line = format!("{{\"c\":{connection},\"n\":{number},\"pad\":\"");
+    let words = match random.below(20) {
+        0 => random.below(400),
+        1..=5 => random.below(40),
+        _ => random.below(4),
+    };
+    for _ in 0..words {
+        line.push_str(&format!("{:016x}", random.next()));
+    }
+    line.push_str("\"}\n");
+    line.into_bytes()
+}
