@@ -1,8 +1,4 @@
 //! `weir run`: from a configuration to a running node, and back on a signal.
-#![expect(
-    clippy::print_stdout,
-    reason = "a person at a terminal is told where it listens"
-)]
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -12,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::EXIT_USAGE;
+use crate::cli::{EXIT_USAGE, print};
 use crate::config::plan::{InputPlan, Plan};
 use crate::config::{self, ConfigErrors, Environment};
 use crate::control::health;
@@ -62,7 +58,9 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("{told}");
+    if let Err(error) = print(&told) {
+        tracing::debug!(%error, "tell where the node listens");
+    }
     serve(node, &runtime, signals)
 }
 
