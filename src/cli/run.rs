@@ -122,8 +122,30 @@ async fn until_stopped(node: &Node, mut signals: Signals) -> bool {
                     tracing::error!("{part} ended by itself: the node stops");
                     return true;
                 }
+                if data_dir_is_gone(node) {
+                    return true;
+                }
                 feed(node, &mut watchdog);
             }
+        }
+    }
+}
+
+/// Whether the data directory was removed or replaced under the node. The files are still open
+/// and take writes, but what is acknowledged from then on would not outlive the process.
+fn data_dir_is_gone(node: &Node) -> bool {
+    match node.data_dir_in_place() {
+        Ok(true) => false,
+        Ok(false) => {
+            tracing::error!(
+                data_dir = %node.observed().data_dir.display(),
+                "the data directory was removed or replaced: the node stops, because what it acknowledged now would not be kept"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "look whether the data directory is in place");
+            false
         }
     }
 }
