@@ -3,6 +3,7 @@
 mod check;
 mod run;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,4 +44,12 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Check { config } => check::check(&config),
     }
+}
+
+/// Prints to standard output; what cannot be printed there is returned. Whoever started the
+/// process may have closed it (`| head -1`, a service without one), and `println!` panics then.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
 }

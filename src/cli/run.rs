@@ -1,8 +1,4 @@
 //! `weir run`: from a configuration to a running node, and back on a signal.
-#![expect(
-    clippy::print_stdout,
-    reason = "a person at a terminal is told where it listens"
-)]
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -12,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::EXIT_USAGE;
+use crate::cli::{EXIT_USAGE, print};
 use crate::config::plan::{InputPlan, Plan};
 use crate::config::{self, ConfigErrors, Environment};
 use crate::control::health;
@@ -62,7 +58,9 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("{told}");
+    if let Err(error) = print(&told) {
+        tracing::debug!(%error, "tell where the node listens");
+    }
     serve(node, &runtime, signals)
 }
 
@@ -124,8 +122,30 @@ async fn until_stopped(node: &Node, mut signals: Signals) -> bool {
                     tracing::error!("{part} ended by itself: the node stops");
                     return true;
                 }
+                if data_dir_is_gone(node) {
+                    return true;
+                }
                 feed(node, &mut watchdog);
             }
+        }
+    }
+}
+
+/// Whether the data directory was removed or replaced under the node. The files are still open
+/// and take writes, but what is acknowledged from then on would not outlive the process.
+fn data_dir_is_gone(node: &Node) -> bool {
+    match node.data_dir_in_place() {
+        Ok(true) => false,
+        Ok(false) => {
+            tracing::error!(
+                data_dir = %node.observed().data_dir.display(),
+                "the data directory was removed or replaced: the node stops, because what it acknowledged now would not be kept"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "look whether the data directory is in place");
+            false
         }
     }
 }

@@ -55,6 +55,13 @@ pub fn file_name(stream: &str, journal: JournalId) -> String {
     format!("{stream}.{journal}.cursor")
 }
 
+/// The stream of a record's file name; `None` for any other file.
+#[must_use]
+pub fn stream_of_file_name(file: &str) -> Option<&str> {
+    let (stream, _journal) = file.strip_suffix(".cursor")?.rsplit_once('.')?;
+    Some(stream)
+}
+
 impl CursorRecord {
     /// Opens a record, or makes it.
     ///
@@ -329,6 +336,15 @@ mod tests {
             ],
             sink: vec![0xee; SINK_STATE_BYTES_MAX],
         }
+    }
+
+    #[test]
+    fn the_file_name_of_a_record_gives_its_stream_back() {
+        for stream in ["siem", "a.b", "0"] {
+            let name = file_name(stream, JournalId(3));
+            assert_eq!(stream_of_file_name(&name), Some(stream));
+        }
+        assert_eq!(stream_of_file_name("siem.0.cursor.new"), None);
     }
 
     #[test]

@@ -110,6 +110,8 @@ pub struct Keeper {
     filler: Filler,
     /// Index of the journal whose spare is being made.
     filling: Option<usize>,
+    /// The disk refused since the last look: spares nobody waits for are made after the next.
+    refused: bool,
 }
 
 /// The thread that makes spares, one at a time.
@@ -176,6 +178,7 @@ impl Keeper {
             counters,
             filler,
             filling: None,
+            refused: false,
         };
         keeper.count_bytes();
         keeper.make_first_spares();
@@ -209,6 +212,7 @@ impl Keeper {
     /// Serves requests until [`KeeperRequest::Stop`] or all senders are gone.
     pub fn run(mut self, requests: &Receiver<KeeperRequest>) {
         let made = self.filler.made.clone();
+        let looks = crossbeam_channel::tick(LOOK_EVERY);
         loop {
             crossbeam_channel::select! {
                 recv(requests) -> request => match request {
@@ -223,10 +227,17 @@ impl Keeper {
                     Ok(spare) => self.take_made(spare),
                     Err(_) => return,
                 },
-                default(LOOK_EVERY) => self.expire(),
+                recv(looks) -> _ => {
+                    self.expire();
+                    self.refused = false;
+                }
             }
             self.serve_orders();
-            self.refill();
+            // Without the pause a disk that refuses would be asked, and the log written, as
+            // fast as a core can.
+            if !self.refused {
+                self.refill();
+            }
         }
     }
 
@@ -289,6 +300,11 @@ impl Keeper {
                 (waiting.answer)(Ordered::Opened(opened));
             }
             Err(error) => {
+                // Its room stays counted. Once renamed it is no spare any more, and is found by
+                // the next start.
+                if kept.journal.files.disk.exists(&spare).unwrap_or(true) {
+                    kept.ready.push_back(spare);
+                }
                 self.fail(at, "put a segment to use", &error);
                 (waiting.answer)(Ordered::Failed(error.to_string()));
             }
@@ -424,7 +440,8 @@ impl Keeper {
         self.counters.bytes.store(bytes.sum(), Ordering::Relaxed);
     }
 
-    fn fail(&self, at: usize, what: &str, error: &io::Error) {
+    fn fail(&mut self, at: usize, what: &str, error: &io::Error) {
+        self.refused = true;
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
         let journal: JournalId = self.journals[at].journal.files.journal;
         tracing::error!(%journal, %error, "{what}");
@@ -506,9 +523,12 @@ impl KeeperHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
-    use crate::os::clock::FakeClock;
-    use crate::os::memory_disk::MemoryDisk;
+    use crate::os::clock::{FakeClock, SystemClock};
+    use crate::os::disk::Disk as _;
+    use crate::os::memory_disk::{DiskOperation, MemoryDisk};
     use crate::position::Timestamp;
 
     const FILE_BYTES: u64 = 64 * 1024;
@@ -620,5 +640,89 @@ mod tests {
         assert_eq!(held, [2, 3]);
         bench.requests.send(KeeperRequest::Stop).expect("a keeper");
         bench.thread.join().expect("it ends");
+    }
+
+    fn keeper_of(disk: &MemoryDisk, counters: &Arc<KeeperCounters>) -> Keeper {
+        let dir = PathBuf::from("/j/0");
+        disk.create_dir_all(&dir).expect("a directory is made");
+        let journal = KeptJournal {
+            files: SegmentFiles {
+                disk: Arc::new(disk.clone()),
+                dir,
+                journal: JournalId(0),
+                node: [7; 16],
+                file_bytes: FILE_BYTES,
+                direct: false,
+            },
+            catalog: Arc::new(Catalog::default()),
+            cursors: Vec::new(),
+            spares: 1,
+        };
+        let room = RoomSettings {
+            bytes_max: RoomLimit::Bytes(1 << 30),
+            free_bytes_min: 0,
+            keep: None,
+        };
+        Keeper::new(
+            vec![journal],
+            room,
+            Arc::new(SystemClock),
+            Arc::clone(counters),
+        )
+        .expect("the keeper starts")
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_not_asked_again_before_the_next_look() {
+        let disk = MemoryDisk::new();
+        disk.fail_next(DiskOperation::Open, io::ErrorKind::Other, u32::MAX);
+        let counters = Arc::<KeeperCounters>::default();
+        let keeper = keeper_of(&disk, &counters);
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let begun = Instant::now();
+        let running = std::thread::Builder::new()
+            .spawn(move || keeper.run(&receiver))
+            .expect("a thread");
+        std::thread::sleep(LOOK_EVERY * 3);
+        sender
+            .send(KeeperRequest::Stop)
+            .expect("the keeper listens");
+        running.join().expect("the keeper ends");
+        let looks = begun.elapsed().as_millis() / LOOK_EVERY.as_millis() + 2;
+        let failures = counters.failures.load(Ordering::Relaxed);
+        assert!(failures >= 1, "the disk was asked");
+        assert!(
+            u128::from(failures) <= looks,
+            "{failures} failures in {looks} looks"
+        );
+    }
+
+    #[test]
+    fn a_spare_that_could_not_be_put_to_use_is_kept() {
+        let disk = MemoryDisk::new();
+        let counters = Arc::<KeeperCounters>::default();
+        let mut keeper = keeper_of(&disk, &counters);
+        let before = counters.bytes.load(Ordering::Relaxed);
+        assert_eq!(before, FILE_BYTES, "one spare is ready");
+        disk.fail_next(DiskOperation::Open, io::ErrorKind::Other, 1);
+        let order = SegmentOrder {
+            sequence: 1,
+            first: Offset(0),
+            chain: [0; 32],
+        };
+        let told = Arc::<AtomicBool>::default();
+        let failed = Arc::clone(&told);
+        let answer: Answer = Box::new(move |ordered| {
+            failed.store(matches!(ordered, Ordered::Failed(_)), Ordering::Relaxed);
+        });
+        keeper.journals[0].waiting = Some(Waiting {
+            order,
+            answer,
+            told: false,
+        });
+        keeper.serve_orders();
+        assert!(told.load(Ordering::Relaxed), "the order failed");
+        assert_eq!(keeper.journals[0].ready.len(), 1);
+        assert_eq!(counters.bytes.load(Ordering::Relaxed), before);
     }
 }

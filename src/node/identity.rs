@@ -71,7 +71,7 @@ pub struct Identity {
     pub journals: u16,
     /// Numbers of the inputs, in the order they were asked for.
     pub inputs: Vec<u16>,
-    _lock: Box<dyn DiskLock>,
+    lock: Box<dyn DiskLock>,
 }
 
 impl Identity {
@@ -121,8 +121,16 @@ impl Identity {
             node: *file.id.as_bytes(),
             journals: file.journals,
             inputs: inputs.iter().map(|input| file.inputs[*input]).collect(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Whether the directory is still the one that was taken: not removed, not replaced.
+    ///
+    /// # Errors
+    /// When the disk cannot be asked; nothing is known then.
+    pub fn in_place(&self) -> io::Result<bool> {
+        self.lock.in_place()
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Node {
     drain_timeout: Duration,
     /// What is taken of the byte budget as long as the node runs.
     _fixed: Option<Grant>,
-    _identity: Identity,
+    identity: Identity,
 }
 
 /// The threads of a node, in the order they stop.
@@ -99,6 +99,15 @@ impl Node {
     #[must_use]
     pub fn observed(&self) -> &Arc<Observed> {
         &self.observed
+    }
+
+    /// Whether the data directory is still the one the node was opened with. When it is not,
+    /// what is written goes to files without a name and is lost with the process.
+    ///
+    /// # Errors
+    /// When the disk cannot be asked; nothing is known then.
+    pub fn data_dir_in_place(&self) -> io::Result<bool> {
+        self.identity.in_place()
     }
 
     /// The name of a part that has ended though nobody stopped it.

@@ -1,5 +1,6 @@
 //! Opening a node: bind, take the data directory, recover, and only then start threads.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -281,6 +282,7 @@ fn open_records(
     let dir: PathBuf = plan.data_dir.join("cursors");
     disk.create_dir_all(&dir)
         .map_err(on_disk("make the cursors' directory", &dir))?;
+    warn_of_streams_gone(disk, plan, &dir);
     let open_one = |stream: &StreamPlan, number: u16| {
         let journal = JournalId(number);
         let path = dir.join(cursor::file_name(&stream.stream.name, journal));
@@ -299,6 +301,29 @@ fn open_records(
                 .collect()
         })
         .collect()
+}
+
+/// Names the streams that have a cursor and no section any more, as after a change of name:
+/// nothing holds the journal for them, and retention takes what they had not delivered.
+fn warn_of_streams_gone(disk: &dyn Disk, plan: &Plan, dir: &Path) {
+    let names = disk.list(dir).unwrap_or_default();
+    let known = |name: &str| {
+        plan.streams
+            .iter()
+            .any(|stream| *stream.stream.name == *name)
+    };
+    let gone: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| cursor::stream_of_file_name(name))
+        .filter(|name| !known(name))
+        .collect();
+    for stream in gone {
+        tracing::warn!(
+            stream,
+            cursors = %dir.display(),
+            "a stream with a cursor is not in the configuration: events it has not delivered are no longer held for it; if it was renamed, give it its old name back, and if it is not wanted any more, remove its cursor files"
+        );
+    }
 }
 
 fn open_lanes(

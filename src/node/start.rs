@@ -112,7 +112,7 @@ impl OpenNode {
             },
             drain_timeout: plan.drain_timeout,
             _fixed: fixed,
-            _identity: identity,
+            identity,
         })
     }
 }

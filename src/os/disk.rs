@@ -44,7 +44,14 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
 }
 
 /// An exclusive hold on a path; released when dropped.
-pub trait DiskLock: Send + Sync + std::fmt::Debug {}
+pub trait DiskLock: Send + Sync + std::fmt::Debug {
+    /// Whether the path still names the file that is held. It does not after someone removed or
+    /// replaced it: others can take the path then.
+    ///
+    /// # Errors
+    /// When the disk cannot be asked; nothing is known then.
+    fn in_place(&self) -> io::Result<bool>;
+}
 
 /// Room of a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

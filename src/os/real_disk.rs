@@ -113,7 +113,10 @@ impl Disk for RealDisk {
         let descriptor = retry(|| rustix::fs::open(path, flags, FILE_MODE)).map_err(failed)?;
         retry(|| rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive))
             .map_err(failed)?;
-        Ok(Box::new(RealLock { descriptor }))
+        Ok(Box::new(RealLock {
+            descriptor,
+            path: path.to_owned(),
+        }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -261,11 +264,21 @@ impl DiskFile for RealFile {
 /// The lock is the descriptor: closing it releases the `flock`.
 #[derive(Debug)]
 struct RealLock {
-    #[expect(dead_code, reason = "held only to be closed on drop")]
     descriptor: OwnedFd,
+    path: PathBuf,
 }
 
-impl DiskLock for RealLock {}
+impl DiskLock for RealLock {
+    fn in_place(&self) -> io::Result<bool> {
+        let failed = |source: Errno| at_path("look at the lock", &self.path, source);
+        let held = rustix::fs::fstat(&self.descriptor).map_err(failed)?;
+        match rustix::fs::stat(&self.path) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(source) => Err(failed(source)),
+        }
+    }
+}
 
 /// What failed where; the source is the system's error.
 #[derive(Debug)]
@@ -474,6 +487,22 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(held);
         RealDisk.lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_whose_directory_was_removed_or_replaced_is_not_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let path = data.join("lock");
+        RealDisk.create_dir_all(&data).unwrap();
+        let held = RealDisk.lock(&path).unwrap();
+        assert!(held.in_place().unwrap());
+        fs::remove_dir_all(&data).unwrap();
+        assert!(!held.in_place().unwrap());
+        RealDisk.create_dir_all(&data).unwrap();
+        let other = RealDisk.lock(&path).unwrap();
+        assert!(!held.in_place().unwrap());
+        assert!(other.in_place().unwrap());
     }
 
     #[test]

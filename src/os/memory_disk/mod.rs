@@ -523,7 +523,12 @@ struct MemoryLock {
     crashes: u64,
 }
 
-impl DiskLock for MemoryLock {}
+impl DiskLock for MemoryLock {
+    fn in_place(&self) -> io::Result<bool> {
+        let state = self.disk.state();
+        Ok(state.crashes == self.crashes && state.names.file(&self.path).is_some())
+    }
+}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
