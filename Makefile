@@ -21,7 +21,7 @@ ISAL_TOOLS := nasm autoconf automake libtoolize make
 ISAL = $(shell scripts/install.sh has $(ISAL_TOOLS) && echo yes)
 FEATURES = $(if $(ISAL),--features weir/isal)
 
-.PHONY: help demo test check bench advisories tools isal release deny promtool
+.PHONY: help demo test soak check bench advisories tools isal release deny promtool
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -38,6 +38,10 @@ test: tools isal promtool ## all tests, with the portable codec and, where it bu
 	else \
 		echo "nasm and autotools are not here: ISA-L was not tested"; \
 	fi
+
+soak: tools ## the simulation on ever new seeds until one fails or you stop it (FIRST=1000000)
+	WEIR_SIM_FIRST=$(or $(FIRST),$$(date +%s)000000) WEIR_SIM_SEEDS=1000000000000 \
+		cargo test --test simulation whatever_happens
 
 check: tools isal deny ## format, lints as errors, documentation, dependencies, the tree's own rules
 	cargo fmt --all --check

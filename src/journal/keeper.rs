@@ -373,7 +373,10 @@ impl Keeper {
         let Some(keep) = self.room.keep else { return };
         let now = self.clock.now().wall;
         for at in 0..self.journals.len() {
-            while let Some(entry) = self.oldest_delivered(at) {
+            // Counters, positions and time of the journal stand in its last block: that one stays.
+            while let Some(entry) = self.oldest_delivered(at)
+                && self.is_followed(at, &entry)
+            {
                 let keep_micros = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
                 if now.micros_since(entry.last_used) <= keep_micros {
                     break;
@@ -409,6 +412,19 @@ impl Keeper {
             .end
             .is_some_and(|end| end <= lowest)
             .then_some(oldest)
+    }
+
+    /// True when a later segment surely has a block: a stream is already in it, or, without
+    /// streams, it is closed.
+    fn is_followed(&self, at: usize, entry: &SegmentEntry) -> bool {
+        let journal = &self.journals[at].journal;
+        let end = entry.end.unwrap_or(entry.first);
+        if journal.cursors.is_empty() {
+            let mut later = journal.catalog.list().into_iter().skip(1);
+            return later.any(|later| later.end.is_some_and(|later_end| later_end > end));
+        }
+        let mut cursors = journal.cursors.iter();
+        cursors.any(|cursor| Offset(cursor.load(Ordering::Acquire)) > end)
     }
 
     fn seal(&mut self, at: usize, order: &SealOrder) {

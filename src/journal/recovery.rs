@@ -132,6 +132,7 @@ pub fn recover(
     let mut segments = survey(files, &mut findings)?;
     let sequence = segments.last().map_or(1, |last| last.entry.sequence + 1);
     trim_superseded(&mut segments);
+    clip_to_segments(&mut findings, &segments);
     let mut end = segments
         .first()
         .map_or(Offset(0), |oldest| oldest.entry.first);
@@ -359,6 +360,21 @@ fn trim_superseded(segments: &mut [Surveyed]) {
             first_behind = first_behind.min(segment.entry.first);
         }
     }
+}
+
+/// Where the walk over damage went on with a block that a later segment supersedes, the
+/// events from there on are not lost: they are in that segment.
+fn clip_to_segments(findings: &mut Vec<Finding>, segments: &[Surveyed]) {
+    findings.retain_mut(|finding| {
+        let Finding::Damaged { path, range, .. } = finding else {
+            return true;
+        };
+        let segment = segments.iter().find(|segment| segment.entry.path == *path);
+        if let Some(segment) = segment {
+            range.end = range.end.min(segment.end);
+        }
+        !range.is_empty()
+    });
 }
 
 /// What the end of a segment means, when events up to `claimed` were durable.

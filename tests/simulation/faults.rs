@@ -245,7 +245,6 @@ fn rot_block(run: &mut Run, journal: usize) {
         entry.segment,
     );
     let Ok(mut scan) = opened else { return };
-    let sealed = matches!(scan.read_index(), Ok(Ok(_)));
     let mut blocks = Vec::new();
     let mut position = SegmentScan::FIRST_POSITION;
     while let Ok(Ok(block)) = scan.block_at(position, None) {
@@ -258,7 +257,8 @@ fn rot_block(run: &mut Run, journal: usize) {
     let at = run.random.index(blocks.len());
     let hit = &blocks[at].header;
     let mut behind = blocks[at + 1..].iter();
-    let claimed = sealed || behind.any(|block| block.header.durable_end > hit.first);
+    let last = at + 1 == blocks.len() && segments.iter().any(|later| later.first > hit.first);
+    let claimed = last || behind.any(|block| block.header.durable_end > hit.first);
     let byte = hit.position + run.random.below(hit.stored_bytes() as u64);
     let bit = u8::try_from(run.random.below(8)).expect("a bit");
     if claimed && run.disk.flip(&entry.path, byte, bit).is_ok() {

@@ -320,8 +320,9 @@ impl JournalShell {
     /// The oldest segment is used again when every stream is past it, as the keeper does.
     pub(crate) fn recycle_oldest(&mut self, lowest: Offset) -> Option<Offset> {
         let segments = self.catalog.list();
-        let oldest = segments.first().filter(|_| segments.len() > 1)?;
-        let end = oldest.end.filter(|end| *end <= lowest)?;
+        let oldest = segments.first()?;
+        // A stream is past it, so a later segment has a block.
+        let end = oldest.end.filter(|end| *end < lowest)?;
         self.spare_number += 1;
         self.catalog.remove(oldest.sequence);
         // Refused by the disk, the file stays what it was; the next start finds it.
