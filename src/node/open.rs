@@ -336,7 +336,9 @@ fn open_lanes(
     let mut lanes = Vec::new();
     for (
         OpenedCursor {
-            mut record, state, ..
+            mut record,
+            state,
+            damage,
         },
         journal,
     ) in opened.into_iter().zip(journals)
@@ -347,16 +349,22 @@ fn open_lanes(
         let state = match state {
             Some(state) => state,
             None => {
-                let start = start_of(&mut reader, stream.stream.from)
+                // A record that was there and does not hold says nothing of where it was: the
+                // stream begins with all there is, which may repeat events but loses none.
+                let from = damage.map_or(stream.stream.from, |_| StartAt::Start);
+                let start = start_of(&mut reader, from)
                     .map_err(on_disk("read the journal", &journal.files.dir))?;
                 let state = CursorState {
                     start,
                     cursor: start,
                     ..CursorState::default()
                 };
-                record
-                    .write(&state)
-                    .map_err(on_disk("write a cursor record", &journal.files.dir))?;
+                // Twice, so that from the start one slot stands in for the other.
+                for _slot in 0..2 {
+                    record
+                        .write(&state)
+                        .map_err(on_disk("write a cursor record", &journal.files.dir))?;
+                }
                 state
             }
         };
