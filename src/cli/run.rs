@@ -15,7 +15,7 @@ use crate::control::health;
 use crate::control::watchdog::Watchdog;
 use crate::node::{self, Node, OpenNode};
 use crate::os::signals::{Signal, Signals};
-use crate::os::{limits, systemd};
+use crate::os::systemd;
 
 /// How often the main thread looks at the node's parts when no watchdog asks for more.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -30,10 +30,6 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match limits::raise_open_files() {
-        Ok(limit) => tracing::debug!(?limit, "open files"),
-        Err(error) => tracing::warn!(%error, "raise the limit of open files"),
-    }
     let opened = match node::open(plan) {
         Ok(opened) => opened,
         Err(error) => {

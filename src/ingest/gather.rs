@@ -216,9 +216,16 @@ impl Gather {
         let Some(opened) = self.opened.take() else {
             return;
         };
-        self.closed.push_back(GatheredBlock {
+        let raw = if self.closed.is_empty() {
             // The next buffer is taken when it is needed: by then this one may be back, and warm.
-            raw: std::mem::take(&mut self.raw),
+            std::mem::take(&mut self.raw)
+        } else {
+            // Blocks close faster than they are taken, as in a body of very short lines: each
+            // holds its lines alone, not the room for many more.
+            self.raw[..self.filled].to_vec()
+        };
+        self.closed.push_back(GatheredBlock {
+            raw,
             raw_len: std::mem::take(&mut self.filled),
             events: std::mem::take(&mut self.events),
             runs: std::mem::take(&mut self.runs),
@@ -258,7 +265,7 @@ impl Gather {
 
     /// Gives a buffer back for use again.
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < BUFFERS_KEPT_MAX {
+        if self.buffers.len() < BUFFERS_KEPT_MAX && buffer.len() >= BUFFER_BYTES {
             // A buffer that grew for one long line goes back to the common size.
             if buffer.len() > BUFFER_BYTES {
                 buffer.truncate(BUFFER_BYTES);
@@ -406,6 +413,22 @@ mod tests {
         }
         assert_eq!(seen, body);
         assert!(blocks > 2);
+    }
+
+    #[test]
+    fn blocks_of_a_body_of_very_short_lines_hold_no_more_than_their_lines() {
+        let mut gather = Gather::new(AFTER);
+        let labels = labels();
+        let body = b"{}\n".repeat(700_000);
+        gather.copy_in(&body, judged(&body, &labels), Duration::ZERO);
+        gather.close();
+        assert!(gather.closed_blocks() > 10);
+        let held: usize = gather.closed.iter().map(|block| block.raw.capacity()).sum();
+        assert!(
+            held <= body.len() + BUFFER_BYTES,
+            "{held} bytes for {}",
+            body.len()
+        );
     }
 
     #[test]

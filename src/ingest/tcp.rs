@@ -184,10 +184,6 @@ impl Connection {
             if let Some(end) = self.readable().await? {
                 return Ok(end);
             }
-            // A closed block goes first: its buffer comes back while it is in the cache.
-            while self.input.door.gather().closed_blocks() > 0 {
-                tokio::task::yield_now().await;
-            }
             let now = self.input.clock.now();
             match self.receive(now) {
                 Ok(0) => {

@@ -25,12 +25,18 @@ use crate::node::identity::Identity;
 use crate::os::clock::{Clock, SystemClock};
 use crate::os::disk::{Disk, OpenMode};
 use crate::os::real_disk::RealDisk;
-use crate::os::sockets;
+use crate::os::{limits, sockets};
 use crate::position::{JournalId, Offset, Timestamp};
 use crate::stream::settings::StartAt;
 
 /// Length of a segment of the internal journal.
 const INTERNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Descriptors kept from connections for the node itself: sockets, rings, pipes, the log.
+const FILES_KEPT: usize = 48;
+
+/// Descriptors a stream, or the writer, needs in a journal: segments, records, files, sockets.
+const FILES_PER_LANE: usize = 4;
 
 /// A node that has recovered and is bound, and takes no event yet.
 #[derive(Debug)]
@@ -63,6 +69,7 @@ pub(super) struct OpenJournal {
 pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    fit_connections(&mut plan);
     let listeners = bind_inputs(&plan)?;
     let admin = sockets::listen(plan.admin_listen).map_err(|error| StartError::Listen {
         what: "admin listener".to_owned(),
@@ -149,6 +156,38 @@ fn number_inputs(plan: &mut Plan, numbers: &[u16]) {
         };
         settings.id = InputId(*number);
         settings.labels.input = InputId(*number);
+    }
+}
+
+/// Lowers `connections_max` where the process may not open so many files: connections that
+/// took the last descriptor would keep the journal from its next segment.
+fn fit_connections(plan: &mut Plan) {
+    let now = match limits::raise_open_files() {
+        Ok(limit) => limit.now,
+        Err(error) => {
+            tracing::warn!(%error, "raise the limit of open files");
+            return;
+        }
+    };
+    let Some(open_files_max) = now.and_then(|now| usize::try_from(now).ok()) else {
+        return;
+    };
+    let kept = FILES_KEPT + FILES_PER_LANE * plan.journals * (plan.streams.len() + 1);
+    let share = open_files_max.saturating_sub(kept) / plan.inputs.len().max(1);
+    for input in &mut plan.inputs {
+        let (name, connections_max) = match input {
+            InputPlan::Tcp(tcp) => (&tcp.input.name, &mut tcp.connections_max),
+            InputPlan::Http(http) => (&http.input.name, &mut http.connections_max),
+        };
+        if *connections_max > share {
+            tracing::warn!(
+                input = name,
+                connections_max,
+                open_files_max,
+                "the limit of open files allows fewer connections: {share}; raise LimitNOFILE or lower connections_max"
+            );
+            *connections_max = share.max(1);
+        }
     }
 }
 
