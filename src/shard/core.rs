@@ -196,9 +196,7 @@ impl ShardCore {
         let number = self.next_slot;
         self.next_slot += 1;
         let raw = std::mem::take(&mut block.raw);
-        // A core that works for this shard alone was idle: it takes a second block.
-        let elsewhere = (idle_core || self.handed_out > 0) && self.handed_out < HANDED_OUT_MAX;
-        let compressed = if elsewhere && block.raw_len > 0 {
+        let compressed = if idle_core && self.handed_out < HANDED_OUT_MAX && block.raw_len > 0 {
             self.handed_out += 1;
             let raw_len = block.raw_len;
             self.actions.push_back(ShardAction::HandOut {
