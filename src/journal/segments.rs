@@ -284,16 +284,6 @@ impl Catalog {
         holder.or_else(behind).cloned()
     }
 
-    /// First offset of the segment after `sequence` that begins below `end`: events from there
-    /// on are taken from that later segment.
-    #[must_use]
-    pub fn superseded_from(&self, sequence: u64) -> Option<Offset> {
-        self.lock()
-            .range(sequence + 1..)
-            .map(|(_, entry)| entry.first)
-            .min()
-    }
-
     /// First offset still held.
     #[must_use]
     pub fn start(&self) -> Option<Offset> {
