@@ -5,6 +5,7 @@
 //! delivers. `shard` runs ingest and journal on one core. `config`, `control` and `node`
 //! put the parts together. ARCHITECTURE.md has the picture and the invariants.
 
+pub mod audit;
 pub mod batch;
 pub mod block;
 pub mod budget;

@@ -323,7 +323,7 @@ mod tests {
             cursor: Offset(cursor),
             counts: StreamCounts {
                 delivered: cursor - 1,
-                discarded: [0, 2, 0],
+                discarded: [0, 2, 0, 0, 7],
                 ..Default::default()
             },
             cuts: vec![

@@ -120,15 +120,26 @@ impl SubAssign for InputCounts {
 pub enum DiscardReason {
     /// Their block on disk did not hold, or was gone with its file.
     Damaged,
-    /// The stream holds more than its share, or longer than it may.
+    /// The destination took nothing for longer than `hold_max`.
     HoldMax,
     /// The journal was full and the stream may discard its oldest.
     JournalFull,
+    /// The stream held more bytes than `backlog_bytes_max`.
+    BacklogMax,
+    /// Their segment was gone: taken by retention after the stream was removed for a while, or
+    /// by someone's hand.
+    Missing,
 }
 
 impl DiscardReason {
     /// All reasons, in the order their counts are stored.
-    pub const ALL: [Self; 3] = [Self::Damaged, Self::HoldMax, Self::JournalFull];
+    pub const ALL: [Self; 5] = [
+        Self::Damaged,
+        Self::HoldMax,
+        Self::JournalFull,
+        Self::BacklogMax,
+        Self::Missing,
+    ];
 
     /// The word in metrics and audit events.
     #[must_use]
@@ -137,6 +148,8 @@ impl DiscardReason {
             Self::Damaged => "damaged",
             Self::HoldMax => "hold_max",
             Self::JournalFull => "journal_full",
+            Self::BacklogMax => "backlog_max",
+            Self::Missing => "missing",
         }
     }
 }

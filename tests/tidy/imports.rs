@@ -10,7 +10,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         "words",
         &["event", "block", "batch", "position", "limits", "budget"],
     ),
-    ("tools", &["filter", "metrics", "os"]),
+    ("tools", &["audit", "filter", "metrics", "os"]),
     ("stages", &["ingest", "journal", "stream", "sink"]),
     ("shard", &["shard"]),
     ("config", &["config"]),
