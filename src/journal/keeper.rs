@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::audit::{Action, AuditLog, Notice};
 use crate::journal::segments::{Catalog, SegmentEntry, SegmentFiles};
 use crate::journal::settings::{RoomLimit, RoomSettings};
 use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
 use crate::os::clock::Clock;
-use crate::position::{JournalId, Offset};
+use crate::position::{JournalId, Offset, OffsetRange};
 
 /// How often retention looks, and a waiting order is tried again.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -107,6 +108,7 @@ pub struct Keeper {
     room: RoomSettings,
     clock: Arc<dyn Clock>,
     counters: Arc<KeeperCounters>,
+    audit: AuditLog,
     filler: Filler,
     /// Index of the journal whose spare is being made.
     filling: Option<usize>,
@@ -157,6 +159,7 @@ impl Keeper {
         room: RoomSettings,
         clock: Arc<dyn Clock>,
         counters: Arc<KeeperCounters>,
+        audit: AuditLog,
     ) -> io::Result<Self> {
         let mut kept = Vec::new();
         for journal in journals {
@@ -176,6 +179,7 @@ impl Keeper {
             room,
             clock,
             counters,
+            audit,
             filler,
             filling: None,
             refused: false,
@@ -330,6 +334,10 @@ impl Keeper {
         }
         if let Some(entry) = self.oldest_delivered(at) {
             self.counters.taken_early.fetch_add(1, Ordering::Relaxed);
+            self.audit.tell(notice_of_removal(
+                &entry,
+                self.journals[at].journal.files.journal,
+            ));
             tracing::warn!(
                 path = %entry.path.display(),
                 "room runs out: a delivered segment is given up before its time"
@@ -508,6 +516,17 @@ impl Kept {
     }
 }
 
+fn notice_of_removal(entry: &SegmentEntry, journal: JournalId) -> Notice {
+    let end = entry.end.unwrap_or(entry.first);
+    let range = OffsetRange {
+        first: entry.first,
+        end,
+    };
+    Notice::new(Action::SegmentRemove, journal.to_string(), "no_room")
+        .range(journal, range)
+        .bytes(entry.file_bytes)
+}
+
 fn spare_number(path: &std::path::Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     name.strip_prefix("spare-")?
@@ -586,7 +605,14 @@ mod tests {
             keep: None,
         };
         let clock = Arc::new(FakeClock::at(Timestamp(1)));
-        let keeper = Keeper::new(vec![journal], room, clock, Arc::default()).expect("a keeper");
+        let keeper = Keeper::new(
+            vec![journal],
+            room,
+            clock,
+            Arc::default(),
+            AuditLog::new().0,
+        )
+        .expect("a keeper");
         let (requests, requested) = crossbeam_channel::unbounded();
         let (answering, answers) = crossbeam_channel::unbounded();
         let thread = std::thread::Builder::new()
@@ -684,6 +710,7 @@ mod tests {
             room,
             Arc::new(SystemClock),
             Arc::clone(counters),
+            AuditLog::new().0,
         )
         .expect("the keeper starts")
     }

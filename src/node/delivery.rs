@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
+use crate::audit::{Action, AuditLog, Notice};
 use crate::batch::{Batch, Compression, CursorState, Parcel};
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::config::plan::StreamPlan;
@@ -64,6 +65,8 @@ pub struct StreamParts {
     pub disk: Arc<dyn Disk>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Where discards are told before they happen.
+    pub audit: AuditLog,
     /// Received to delivered.
     pub latency: Latency,
     /// How far the node is on its way to stop.
@@ -104,6 +107,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         journals,
         disk,
         clock,
+        audit,
         latency,
         stop,
     } = parts;
@@ -114,6 +118,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         retry: plan.retry,
         name: Arc::clone(&plan.stream.name),
         clock: Arc::clone(&clock),
+        audit,
         latency,
     });
     let mut tasks = Vec::new();
@@ -164,6 +169,7 @@ struct Shared {
     retry: RetrySettings,
     name: Arc<str>,
     clock: Arc<dyn Clock>,
+    audit: AuditLog,
     latency: Latency,
 }
 
@@ -362,6 +368,10 @@ impl RunningLane {
     }
 
     fn tell_gap(&self, range: crate::position::OffsetRange, why: &GapReason) {
+        let notice = Notice::new(Action::EventDiscard, &*self.shared.name, "damaged")
+            .range(self.parts.journal, range)
+            .detail(format!("{why:?}"));
+        self.shared.audit.tell(notice.failed());
         tracing::error!(
             stream = %self.shared.name, journal = %self.parts.journal, %range, ?why,
             "events cannot be read from the journal: they are discarded as damaged"

@@ -3,6 +3,7 @@
 //! Its life is three verbs: [`open()`] is given a plan, binds and recovers without taking an
 //! event, [`OpenNode::start`] runs, [`Node::stop`] drains.
 
+mod audit;
 pub mod delivery;
 pub mod identity;
 mod open;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::audit::AuditLog;
 use crate::budget::Grant;
 use crate::control::observed::Observed;
 use crate::journal::keeper::{KeeperHandle, KeeperRequest};
@@ -70,6 +72,8 @@ pub struct Node {
     stop_streams: watch::Sender<StopPhase>,
     stop_control: watch::Sender<bool>,
     keeper: KeeperHandle,
+    /// Until the node has stopped.
+    audit: Option<AuditLog>,
     threads: Threads,
     drain_timeout: Duration,
     /// What is taken of the byte budget as long as the node runs.
@@ -83,6 +87,7 @@ struct Threads {
     listen: Option<JoinHandle<io::Result<()>>>,
     shards: Vec<JoinHandle<io::Result<()>>>,
     streams: Vec<(Arc<str>, JoinHandle<io::Result<()>>)>,
+    audit: Option<JoinHandle<()>>,
     internal: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
     control: Option<JoinHandle<io::Result<()>>>,
@@ -165,9 +170,15 @@ impl Node {
         }
         troubles.extend(self.stop_streams());
         self.keeper.send(KeeperRequest::Stop);
-        for thread in [self.threads.internal.take(), self.threads.keeper.take()]
-            .into_iter()
-            .flatten()
+        self.audit = None;
+        // The keeper tells the audit log, and that one writes to the internal journal.
+        for thread in [
+            self.threads.keeper.take(),
+            self.threads.audit.take(),
+            self.threads.internal.take(),
+        ]
+        .into_iter()
+        .flatten()
         {
             if thread.join().is_err() {
                 troubles.push("a journal thread panicked".to_owned());

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, watch};
 
+use crate::audit::AuditLog;
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::config::plan::{InputPlan, Plan, StreamPlan};
@@ -23,6 +24,7 @@ use crate::journal::internal::{InternalJournal, InternalRequest};
 use crate::journal::keeper::{Keeper, KeeperCounters, KeeperHandle, KeptJournal};
 use crate::journal::writer::Writer;
 use crate::metrics::latency::Latency;
+use crate::node::audit;
 use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts};
 use crate::node::open::{OpenJournal, OpenNode, input_settings, on_disk};
 use crate::node::{Node, StartError, Threads};
@@ -60,8 +62,10 @@ impl OpenNode {
         // journals than the plan knows may ask for more than there is, and then goes without.
         let fixed = budget.take(plan.memory_bytes_fixed(journals.len()));
         let (internal, internal_thread) = start_internal(internal)?;
+        let (audit, reports) = AuditLog::new();
+        let audit_thread = audit::spawn(reports, internal.clone()).map_err(StartError::Thread)?;
         let (keeper, keeper_thread, keeper_counters) =
-            start_keeper(&plan, &journals, &lanes, &clock)?;
+            start_keeper(&plan, &journals, &lanes, &clock, &audit)?;
         let inputs: Vec<ServedInput> = plan.inputs.iter().map(serve_input).collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
@@ -71,11 +75,12 @@ impl OpenNode {
             shards: &shards,
             keeper: &keeper,
             internal,
+            audit: &audit,
             budget: &budget,
             clock: &clock,
             direct,
         };
-        let (streams, stop_streams) = StreamStarter::new(&disk, &clock, journals.len());
+        let (streams, stop_streams) = StreamStarter::new(&disk, &clock, &audit, journals.len());
         let (stream_threads, observed_streams) = streams.start_all(&plan.streams, lanes)?;
         let (shard_threads, observed_journals) = starter.start_all(mailboxes, journals)?;
         let ready = Arc::new(AtomicBool::new(false));
@@ -102,10 +107,12 @@ impl OpenNode {
             stop_streams,
             stop_control,
             keeper,
+            audit: Some(audit),
             threads: Threads {
                 listen: Some(listen),
                 shards: shard_threads,
                 streams: stream_threads,
+                audit: Some(audit_thread),
                 internal: Some(internal_thread),
                 keeper: Some(keeper_thread),
                 control: Some(control),
@@ -190,6 +197,7 @@ struct StreamStarter<'a> {
     journals: usize,
     disk: &'a Arc<dyn Disk>,
     clock: &'a Arc<dyn Clock>,
+    audit: &'a AuditLog,
     stop: watch::Receiver<StopPhase>,
 }
 
@@ -200,6 +208,7 @@ impl<'a> StreamStarter<'a> {
     fn new(
         disk: &'a Arc<dyn Disk>,
         clock: &'a Arc<dyn Clock>,
+        audit: &'a AuditLog,
         journals: usize,
     ) -> (Self, watch::Sender<StopPhase>) {
         let (sender, stop) = watch::channel(StopPhase::Running);
@@ -207,6 +216,7 @@ impl<'a> StreamStarter<'a> {
             journals,
             disk,
             clock,
+            audit,
             stop,
         };
         (starter, sender)
@@ -227,6 +237,7 @@ impl<'a> StreamStarter<'a> {
                 journals: self.journals,
                 disk: Arc::clone(self.disk),
                 clock: Arc::clone(self.clock),
+                audit: self.audit.clone(),
                 latency,
                 stop: self.stop.clone(),
             });
@@ -244,6 +255,7 @@ struct ShardStarter<'a> {
     shards: &'a [ShardHandle],
     keeper: &'a KeeperHandle,
     internal: Sender<InternalRequest>,
+    audit: &'a AuditLog,
     budget: &'a Budget,
     clock: &'a Arc<dyn Clock>,
     direct: bool,
@@ -321,6 +333,7 @@ impl ShardStarter<'_> {
             tail,
             keeper: self.keeper.clone(),
             internal: self.internal.clone(),
+            audit: self.audit.clone(),
             peers: others.map(|(_, shard)| shard.clone()).collect(),
             handle,
             mailbox,
@@ -349,6 +362,7 @@ fn start_keeper(
     journals: &[OpenJournal],
     lanes: &[Vec<LaneParts>],
     clock: &Arc<dyn Clock>,
+    audit: &AuditLog,
 ) -> Result<(KeeperHandle, JoinHandle<()>, Arc<KeeperCounters>), StartError> {
     let counters = Arc::<KeeperCounters>::default();
     let kept = journals
@@ -373,6 +387,7 @@ fn start_keeper(
         plan.room.clone(),
         Arc::clone(clock),
         Arc::clone(&counters),
+        audit.clone(),
     )
     .map_err(on_disk("look for spare segments", &plan.journal.dir))?;
     let (sender, receiver) = crossbeam_channel::unbounded();

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
+use crate::audit::AuditLog;
 use crate::block::codec::{Codec, CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::event::InputId;
@@ -112,6 +113,8 @@ pub struct ShardParts {
     pub keeper: KeeperHandle,
     /// The internal journal.
     pub internal: Sender<InternalRequest>,
+    /// Where refused lines and a disk in trouble are told.
+    pub audit: AuditLog,
     /// The other shards.
     pub peers: Vec<ShardHandle>,
     /// The way to this shard.
