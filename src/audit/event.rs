@@ -741,4 +741,34 @@ mod tests {
         }
         assert!(line(&author(), ID, &span(&notices)).len() < 32 * 1024);
     }
+
+    #[test]
+    fn every_action_is_explained_with_its_codes_and_severities() {
+        let document = include_str!("../../docs/audit.md");
+        for action in Action::ALL {
+            let Wording {
+                object,
+                verb,
+                success,
+                failure,
+                ..
+            } = action.wording();
+            let begin = format!("| `weir.{object}.{verb}` | ");
+            let row = document.lines().find(|line| line.starts_with(&begin));
+            let row = row.unwrap_or_else(|| panic!("docs/audit.md has no row of {begin}"));
+            let word = |severity| match severity {
+                Severity::Normal => "normal",
+                Severity::Warning => "warning",
+                Severity::Critical => "critical",
+            };
+            let codes = format!(
+                "| {} {}, {} {} |",
+                success.0,
+                word(success.1),
+                failure.0,
+                word(failure.1)
+            );
+            assert!(row.contains(&codes), "{row}: not {codes}");
+        }
+    }
 }
