@@ -83,14 +83,7 @@ impl Files {
                 }
                 // A file may be renamed between the list and the look.
                 let bytes = fs::metadata(&path).map_or(0, |about| about.len());
-                let below = path.strip_prefix(data).expect("below the data directory");
-                let first = below.components().next().expect("a name");
-                let extension = path.extension().unwrap_or_default();
-                let kind = format!(
-                    "{}/{}",
-                    first.as_os_str().to_string_lossy(),
-                    extension.to_string_lossy()
-                );
+                let kind = kind_of(path.strip_prefix(data).expect("below the data directory"));
                 let (count, sum) = files.kinds.entry(kind).or_default();
                 *count += 1;
                 *sum += bytes;
@@ -126,9 +119,19 @@ impl Files {
     /// Kinds of files, but those whose number goes up and down within bounds.
     fn names(&self) -> Vec<&str> {
         let names = self.kinds.keys().map(String::as_str);
-        let passing = ["journal/spare", "journal/making", "internal/making"];
+        let passing = ["journal/spare", "journal/making", "journal/internal/making"];
         names.filter(|name| !passing.contains(name)).collect()
     }
+}
+
+/// Folder and extension; the journals that take events are of one kind.
+fn kind_of(below: &Path) -> String {
+    let folder = below.parent().expect("a file is in a folder");
+    let folder = folder.to_string_lossy();
+    let numbered = folder.starts_with("journal/") && !folder.ends_with("internal");
+    let folder = if numbered { "journal" } else { &*folder };
+    let extension = below.extension().unwrap_or_default();
+    format!("{folder}/{}", extension.to_string_lossy())
 }
 
 /// What a start has read may not grow with what the journal holds: a page or two of each segment
