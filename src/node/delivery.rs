@@ -25,11 +25,13 @@ use crate::metrics::latency::Latency;
 use crate::metrics::ledger::DiscardReason;
 use crate::os::clock::Clock;
 use crate::os::disk::Disk;
-use crate::position::JournalId;
+use crate::os::priority;
+use crate::position::{JournalId, Offset};
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::sink::{AnySink, Failure, OpenContext, Outcome, Sink as _, retry};
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
+use crate::stream::pace::Pace;
 use crate::stream::status::{LaneActivity, LaneStatus};
 
 /// How long a lane waits before it tries a disk again that refused.
@@ -120,6 +122,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         clock: Arc::clone(&clock),
         audit,
         latency,
+        pace: RefCell::default(),
     });
     let mut tasks = Vec::new();
     for lane in lanes {
@@ -171,6 +174,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     audit: AuditLog,
     latency: Latency,
+    pace: RefCell<Pace>,
 }
 
 struct RunningLane {
@@ -206,7 +210,7 @@ impl RunningLane {
 
     async fn perform(&mut self, action: LaneAction) {
         match action {
-            LaneAction::Read(offset) => match self.parts.reader.next(offset) {
+            LaneAction::Read(offset) => match self.read(offset) {
                 Ok(ReadNext::Block(block)) => {
                     self.core.read(block, self.shared.clock.now().monotonic);
                     if self.shown.activity != LaneActivity::Delivering {
@@ -246,6 +250,18 @@ impl RunningLane {
             LaneAction::Wait { until, raw_bytes } => self.wait(until, raw_bytes).await,
             LaneAction::Done => {}
         }
+    }
+
+    /// Reads on; a thread whose lanes read from disk for long gives way to the others.
+    fn read(&mut self, offset: Offset) -> io::Result<ReadNext> {
+        let read = self.parts.reader.next(offset);
+        let now = self.shared.clock.now().monotonic;
+        let (journal, behind) = (self.parts.journal, self.parts.reader.is_behind());
+        let changed = self.shared.pace.borrow_mut().read(journal, behind, now);
+        if let Some(behind) = changed {
+            priority::give_way(behind);
+        }
+        read
     }
 
     async fn wait(&mut self, until: Option<Duration>, raw_bytes: u64) {
