@@ -16,9 +16,11 @@ use tokio::sync::watch;
 
 use crate::audit::{Action, AuditLog, Notice};
 use crate::batch::{Batch, Compression, CursorState, Parcel};
-use crate::block::codec::{CompressionLevel, best_codec};
+use crate::block::Block;
+use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
 use crate::journal::cursor::CursorRecord;
+use crate::journal::internal::RecordKind;
 use crate::journal::reader::{GapReason, ReadNext, Reader};
 use crate::journal::tail::Doorbell;
 use crate::metrics::latency::Latency;
@@ -146,6 +148,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
             sink,
             doorbell,
             shown,
+            inflater: Inflater::new(),
             parts: lane,
             shared,
             stop: stop.clone(),
@@ -183,6 +186,7 @@ struct RunningLane {
     doorbell: Arc<Doorbell>,
     /// The status as it is counted up here and published from here.
     shown: LaneStatus,
+    inflater: Inflater,
     parts: LaneParts,
     shared: Rc<Shared>,
     stop: watch::Receiver<StopPhase>,
@@ -212,7 +216,12 @@ impl RunningLane {
         match action {
             LaneAction::Read(offset) => match self.read(offset) {
                 Ok(ReadNext::Block(block)) => {
-                    self.core.read(block, self.shared.clock.now().monotonic);
+                    let now = self.shared.clock.now().monotonic;
+                    if self.is_for_streams(&block) {
+                        self.core.read(block, now);
+                    } else {
+                        self.core.pass(block, now);
+                    }
                     if self.shown.activity != LaneActivity::Delivering {
                         self.show(LaneActivity::Delivering);
                     }
@@ -262,6 +271,12 @@ impl RunningLane {
             priority::give_way(behind);
         }
         read
+    }
+
+    /// Of the internal journal only audit events ever leave the node.
+    fn is_for_streams(&mut self, block: &Block) -> bool {
+        self.parts.journal != JournalId::INTERNAL
+            || RecordKind::of_block(block, &mut self.inflater) == Some(RecordKind::AuditEvent)
     }
 
     async fn wait(&mut self, until: Option<Duration>, raw_bytes: u64) {

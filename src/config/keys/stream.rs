@@ -8,14 +8,23 @@ use super::{Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
     doc: "A delivery. It needs one destination: `[stream.NAME.http]` or `[stream.NAME.file]`.",
-    keys: &[Key::new(
-        "from",
-        Kind::StartAt,
-        Fallback::Value("\"end\""),
-        "Where a stream without a cursor begins: `\"end\"`, with what comes from now on; \
-         `\"start\"`, with the oldest event still held; a time, with the first events received \
-         then.",
-    )],
+    keys: &[
+        Key::new(
+            "from",
+            Kind::StartAt,
+            Fallback::Value("\"end\""),
+            "Where a stream without a cursor begins: `\"end\"`, with what comes from now on; \
+             `\"start\"`, with the oldest event still held; a time, with the first events received \
+             then.",
+        ),
+        Key::new(
+            "audit",
+            Kind::OneOf(&["none", "with", "only"]),
+            Fallback::Value("\"none\""),
+            "Audit events, which tell what Weir did, refused or lost: `none` are delivered; `with` \
+             all other events, in batches of their own; or `only` they.",
+        ),
+    ],
     tables: &["batch", "retry", "http", "file"],
 };
 
