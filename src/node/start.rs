@@ -485,11 +485,11 @@ fn start_keeper(
         .map(|(number, journal)| KeptJournal {
             files: journal.files.clone(),
             catalog: Arc::clone(&journal.catalog),
-            cursors: lanes
+            holds: lanes
                 .iter()
                 .flatten()
                 .filter(|lane| lane.journal == journal.files.journal)
-                .map(|lane| Arc::clone(&lane.cursor))
+                .map(|lane| Arc::clone(&lane.hold))
                 .collect(),
             // A journal without a shard is never written.
             spares: if number < plan.shard.count {
