@@ -299,28 +299,25 @@ impl Keeper {
         }
     }
 
-    /// Takes a segment out of its journal: every way a segment goes passes here, so what must
-    /// be durable before one is gone is written here.
+    /// Takes a segment out of its journal: every way a segment goes passes here. One of another
+    /// journal is not used again but removed: a file's blocks of earlier uses have lower
+    /// offsets than its own, which is how a segment without its header is read.
     fn take(&mut self, at: usize, entry: &SegmentEntry, to: Option<usize>) -> io::Result<()> {
-        let from = &self.journals[at].journal;
-        from.catalog.remove(entry.sequence);
-        let (disk, dir) = (Arc::clone(&from.files.disk), from.files.dir.clone());
-        let Some(to) = to else {
-            disk.remove(&entry.path)?;
-            return disk.sync_dir(&dir);
+        let kept = &mut self.journals[at];
+        let KeptJournal { files, catalog, .. } = &kept.journal;
+        catalog.remove(entry.sequence);
+        let taken = if to == Some(at) {
+            kept.spare_number += 1;
+            let spare = files.recycle(entry, kept.spare_number);
+            spare.map(|spare| kept.ready.push_back(spare))
+        } else {
+            files.remove(entry)
         };
-        // Its blocks are none of the next segment's, whose id differs.
-        let kept = &mut self.journals[to];
-        kept.spare_number += 1;
-        let name = format!("spare-{}.spare", kept.spare_number);
-        let (spare, new_dir) = (kept.journal.files.dir.join(name), &kept.journal.files.dir);
-        disk.rename(&entry.path, &spare)?;
-        disk.sync_dir(new_dir)?;
-        if *new_dir != dir {
-            disk.sync_dir(&dir)?;
+        if taken.is_err() {
+            // It is still there, and its events with it.
+            catalog.add(entry.clone());
         }
-        kept.ready.push_back(spare);
-        Ok(())
+        taken
     }
 
     fn seal(&mut self, at: usize, order: &SealOrder) {
