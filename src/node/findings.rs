@@ -16,17 +16,36 @@ const EVENTS_MAX: usize = 256;
 /// The notice of something recovery found in a journal.
 pub(super) fn notice_of(journal: JournalId, finding: &Finding) -> Notice {
     let of = |action, reason| Notice::new(action, journal.to_string(), reason);
+    let of_file = |action, path: &Path, reason| Notice::new(action, name_of(path), reason);
     let notice = match finding {
         Finding::TornTail { .. } => of(Action::SegmentRepair, "torn_tail"),
-        Finding::Damaged { range, .. } => of(Action::BlockQuarantine, "damaged")
-            .range(journal, *range)
-            .failed(),
-        Finding::Alien { path, .. } => {
-            Notice::new(Action::FileQuarantine, name_of(path), "alien").failed()
+        Finding::Damaged {
+            range,
+            bytes,
+            heads,
+            ..
+        } => {
+            let notice = of(Action::BlockQuarantine, "damaged")
+                .range(journal, *range)
+                .bytes(bytes.end - bytes.start)
+                .failed();
+            match *heads {
+                [Some(before), Some(after)] => notice.heads(before, after),
+                _ => notice,
+            }
         }
-        Finding::Missing { range } => of(Action::EventLose, "missing")
+        Finding::Alien { path, .. } => of_file(Action::FileQuarantine, path, "alien").failed(),
+        Finding::Missing { range, .. } => of(Action::EventLose, "missing")
             .range(journal, *range)
             .failed(),
+        Finding::Repaired { path, .. } => of_file(Action::SegmentRepair, path, "rebuilt"),
+        Finding::Cursor {
+            path,
+            cursor: Some(_),
+            ..
+        } => of_file(Action::CursorRestore, path, "other_slot"),
+        Finding::Cursor { path, .. } => of_file(Action::CursorRestore, path, "no_slot").failed(),
+        Finding::NodeFile { path, .. } => of_file(Action::NodeFileRestore, path, "damaged"),
     };
     notice.detail(finding.to_string())
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -16,6 +15,7 @@ use crate::event::InputId;
 use crate::ingest::settings::InputSettings;
 use crate::journal::cursor::{self, CursorRecord, OpenedCursor};
 use crate::journal::internal::{InternalCounters, InternalJournal};
+use crate::journal::keeper::Hold;
 use crate::journal::reader::{ReadNext, Reader};
 use crate::journal::recovery::{Finding, Recovered, recover};
 use crate::journal::segments::{Catalog, SegmentFiles};
@@ -469,7 +469,8 @@ impl LaneOpener<'_> {
                 state
             }
         };
-        let cursor = Arc::new(AtomicU64::new(state.cursor.0));
+        let name = Arc::clone(&stream.stream.name);
+        let hold = Arc::new(Hold::new(name, stream.hold.clone(), state.cursor));
         let status = Arc::new(ArcSwap::from_pointee(status_of(journal, &state)));
         Ok(LaneParts {
             journal,
@@ -477,7 +478,7 @@ impl LaneOpener<'_> {
             record,
             reader,
             status,
-            cursor,
+            hold,
         })
     }
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use crate::batch::{Compression, CursorState};
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::block::{Block, CodecId};
+use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
@@ -173,10 +174,11 @@ fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
             lane.read(Arc::clone(block), now);
         }
     } else if let Some(gap) = journal.gaps.iter().find(|gap| holds(**gap)) {
-        lane.gap(OffsetRange {
+        let range = OffsetRange {
             first: offset,
             end: gap.end,
-        });
+        };
+        lane.gap(range, DiscardReason::Damaged);
     } else {
         assert_eq!(offset, journal.end);
         lane.end();

@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) http: SocketAddr,
     /// Of the endpoint it delivers to.
     pub(crate) sink: SocketAddr,
+    /// Of a second endpoint, for tests with two.
+    pub(crate) other: SocketAddr,
 }
 
 impl Stage {
@@ -52,6 +54,7 @@ impl Stage {
             tcp: free_address(),
             http: free_address(),
             sink: free_address(),
+            other: free_address(),
         }
     }
 
@@ -60,13 +63,15 @@ impl Stage {
         self.dir.path().join(name)
     }
 
-    /// `text` with the stage's values in place of `@DIR@`, `@ADMIN@`, `@TCP@`, `@HTTP@`, `@SINK@`.
+    /// `text` with the stage's values in place of `@DIR@`, `@ADMIN@`, `@TCP@`, `@HTTP@`, `@SINK@` and
+    /// `@OTHER@`.
     pub(crate) fn fill(&self, text: &str) -> String {
         text.replace("@DIR@", &self.dir.path().display().to_string())
             .replace("@ADMIN@", &self.admin.to_string())
             .replace("@TCP@", &self.tcp.to_string())
             .replace("@HTTP@", &self.http.to_string())
             .replace("@SINK@", &self.sink.to_string())
+            .replace("@OTHER@", &self.other.to_string())
     }
 
     /// Starts the relay with `config` filled in and waits until it is ready.
@@ -100,11 +105,16 @@ impl Stage {
 
     /// Starts the endpoint, which keeps bodies in the folder `bodies`, and waits until it listens.
     pub(crate) fn receiver(&self, more: &str) -> Loadgen {
-        let arguments = format!("receive --listen @SINK@ --store @DIR@/bodies {more}");
-        let mut receiver = self.loadgen("receiver", &arguments);
+        self.receiver_at(self.sink, "bodies", more)
+    }
+
+    /// Starts an endpoint at `address`, which keeps bodies in the folder called `name`.
+    pub(crate) fn receiver_at(&self, address: SocketAddr, name: &str, more: &str) -> Loadgen {
+        let arguments = format!("receive --listen {address} --store @DIR@/{name} {more}");
+        let mut receiver = self.loadgen(&format!("receiver-of-{name}"), &arguments);
         eventually("the endpoint listens", || {
             receiver.process.ensure_running();
-            TcpStream::connect(self.sink).is_ok()
+            TcpStream::connect(address).is_ok()
         });
         receiver
     }
@@ -274,6 +284,15 @@ impl Relay {
         kib * 1024
     }
 
+    /// Bytes it has read so far by any system call, from files and sockets alike.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let io = format!("/proc/{}/io", self.process.child.id());
+        let io = fs::read_to_string(io).expect("read the relay's /proc");
+        let read = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.and_then(|read| read.parse().ok())
+            .expect("rchar in bytes")
+    }
+
     /// SIGKILL, now.
     pub(crate) fn kill(mut self) {
         self.process.kill();
@@ -319,6 +338,23 @@ impl Status {
     /// Fails unless every line and every event has exactly one fate.
     pub(crate) fn assert_balanced(&self) {
         assert_eq!(self.0["balanced"], Value::Bool(true), "{}", self.0);
+    }
+
+    /// Fails unless everything has come to an end, and nothing but a good one: all that was
+    /// received is stored, and each of `streams` has delivered all of that. The sums are made
+    /// here, not taken from the relay's own verdict.
+    pub(crate) fn assert_all_delivered(&self, streams: &[&str]) {
+        self.assert_balanced();
+        let stored = self.inputs("stored");
+        assert_eq!(self.inputs("received"), stored, "{}", self.0);
+        for stream in streams {
+            let count = |name| self.stream(stream, name);
+            assert_eq!(count("events"), stored, "{stream} in {}", self.0);
+            assert_eq!(count("delivered"), stored, "{stream} in {}", self.0);
+            for name in ["pending", "filtered", "sampled_out", "dead_lettered"] {
+                assert_eq!(count(name), 0, "{stream} {name} in {}", self.0);
+            }
+        }
     }
 
     /// A count of the input called `name`.
