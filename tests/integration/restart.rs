@@ -53,10 +53,13 @@ const SPARES: u64 = 2;
 /// Segments and spares of the internal journal.
 const INTERNAL_FILES: u64 = 6;
 /// Kinds of files of a data directory, see [`kind_of`]; without a folder the lock and `node.toml`.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     "/",
     "/toml",
     "cursors/cursor",
+    // The floor has no extension.
+    "journal/",
+    "journal/internal/",
     "journal/seg",
     "journal/spare",
     "journal/making",
