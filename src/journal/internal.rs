@@ -28,11 +28,19 @@ use crate::os::buffers::AlignedBuffer;
 use crate::os::clock::Clock;
 use crate::position::Offset;
 
-/// Segments the internal journal has, all made before it takes its first record.
-pub const INTERNAL_SEGMENTS: usize = 6;
+/// Segments the internal journal has, all made before it takes its first record. Many and small:
+/// every start begins a new one, and a node that starts again and again is not to overwrite what
+/// it told before.
+pub const INTERNAL_SEGMENTS: usize = 24;
 
-/// Records gathered into one block at most.
-const BATCH_RECORDS_MAX: usize = 64;
+/// Requests answered together at most.
+const BATCH_REQUESTS_MAX: usize = 64;
+
+/// Bytes of records behind which no further request is answered with them.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
+
+/// Bytes of records in a block, unless one alone is longer: far less than a segment holds.
+const BLOCK_BYTES_MAX: usize = 256 * 1024;
 
 /// Compressed bytes kept in memory.
 const TAIL_BYTES_MAX: usize = 1024 * 1024;
@@ -197,10 +205,14 @@ impl InternalJournal {
         let mut next = requests.recv().ok();
         while let Some(first) = next.take() {
             let kind = first.kind;
+            let mut bytes = first.lines.len();
             let mut batch = vec![first];
-            while batch.len() < BATCH_RECORDS_MAX {
+            while batch.len() < BATCH_REQUESTS_MAX && bytes < BATCH_BYTES_MAX {
                 match requests.try_recv() {
-                    Ok(request) if request.kind == kind => batch.push(request),
+                    Ok(request) if request.kind == kind => {
+                        bytes += request.lines.len();
+                        batch.push(request);
+                    }
                     // A block holds records of one kind: this one begins the next.
                     Ok(request) => {
                         next = Some(request);
@@ -240,7 +252,7 @@ impl InternalJournal {
         }
     }
 
-    /// Appends a batch as one block and returns when it is durable.
+    /// Appends a batch, in blocks that fit a segment, and returns when it is durable.
     ///
     /// # Errors
     /// When the disk refuses twice: once in the segment in use, once in a fresh one. What
@@ -251,11 +263,34 @@ impl InternalJournal {
             .flat_map(|request| &request.lines)
             .copied()
             .collect();
+        let file_bytes = usize::try_from(self.files.file_bytes).unwrap_or(usize::MAX);
+        let block_bytes_max = BLOCK_BYTES_MAX.min(file_bytes / 4);
+        let mut blocks = 0;
+        let mut rest = &raw[..];
+        while !rest.is_empty() {
+            let (lines, behind) = rest.split_at(block_end(rest, block_bytes_max));
+            let block = self.block_of(kind, lines)?;
+            self.writer.append(block);
+            blocks += 1;
+            rest = behind;
+        }
+        let worked = self.work();
+        let full = self.writer.pending_bytes() > UNWRITTEN_BYTES_MAX;
+        if worked.is_err() && (kind == RecordKind::AuditEvent || full) {
+            for _block in 0..blocks {
+                self.writer.withdraw_last();
+            }
+        }
+        worked
+    }
+
+    fn block_of(&mut self, kind: RecordKind, lines: &[u8]) -> io::Result<ClosedBlock> {
         let mut body = Vec::new();
         self.codec
-            .compress_run(&raw, &mut body)
+            .compress_run(lines, &mut body)
             .map_err(io::Error::other)?;
-        let events = batch.iter().map(|request| request.count).sum();
+        let events = memchr::memchr_iter(b'\n', lines).count();
+        let events = u32::try_from(events).map_err(io::Error::other)?;
         let received = self.clock.now().wall;
         let labels = Arc::new(Labels::of_input(kind.input()));
         let said = Metadata {
@@ -269,22 +304,16 @@ impl InternalJournal {
         let mut metadata = Vec::new();
         said.encode(&mut *self.codec, &mut metadata)
             .map_err(io::Error::other)?;
-        self.writer.append(ClosedBlock {
+        Ok(ClosedBlock {
             codec: self.codec.id(),
             events,
-            raw_len: u32::try_from(raw.len()).map_err(io::Error::other)?,
-            raw_crc32: crate::block::raw_crc32(&raw),
+            raw_len: u32::try_from(lines.len()).map_err(io::Error::other)?,
+            raw_crc32: crate::block::raw_crc32(lines),
             metadata: metadata.into(),
             body: body.into(),
             received_first: received,
             received_last: received,
-        });
-        let worked = self.work();
-        let full = self.writer.pending_bytes() > UNWRITTEN_BYTES_MAX;
-        if worked.is_err() && (kind == RecordKind::AuditEvent || full) {
-            self.writer.withdraw_last();
-        }
-        worked
+        })
     }
 
     /// Does what the writer asks until it is idle.
@@ -362,6 +391,15 @@ impl InternalJournal {
     }
 }
 
+/// Where the last line ends that fits a block, or the first one where it does not.
+fn block_end(lines: &[u8], bytes_max: usize) -> usize {
+    let Some(window) = lines.get(..bytes_max) else {
+        return lines.len();
+    };
+    let end = memchr::memrchr(b'\n', window).or_else(|| memchr::memchr(b'\n', lines));
+    end.map_or(lines.len(), |end| end + 1)
+}
+
 fn write(group: &GroupWrite) -> io::Result<()> {
     let bytes = group.buffers.iter().map(bytes::Bytes::len).sum();
     let mut whole = AlignedBuffer::with_capacity(bytes);
@@ -423,7 +461,7 @@ mod tests {
         let thread = std::thread::Builder::new()
             .spawn(move || journal.run(&receiver))
             .expect("a thread");
-        for number in 0..200 {
+        for number in 0..500 {
             let lines = format!("{{\"n\":{number}}}\n");
             sender
                 .send(request(&lines, answers.clone()))
@@ -432,11 +470,11 @@ mod tests {
         }
         drop(sender);
         thread.join().expect("ends");
-        assert_eq!(counters.reject_records.load(Ordering::Relaxed), 200);
+        assert_eq!(counters.reject_records.load(Ordering::Relaxed), 500);
         assert!(counters.overwritten.load(Ordering::Relaxed) > 0);
         disk.crash(3);
         let reopened = open(&disk);
-        assert_eq!(reopened.tail.durable_end(), Offset(200));
+        assert_eq!(reopened.tail.durable_end(), Offset(500));
         assert!(reopened.catalog.list().len() <= INTERNAL_SEGMENTS);
     }
 
@@ -514,5 +552,34 @@ mod tests {
         assert_eq!(kinds(&journal.tail), expected);
         assert_eq!(journal.writer.pending_bytes(), 0);
         assert_eq!(journal.counters.failed.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn more_garbage_than_a_segment_holds_is_kept_in_several_blocks() {
+        let disk = MemoryDisk::new();
+        let mut journal = open(&disk);
+        let (answers, answered) = crossbeam_channel::unbounded();
+        // Nothing that a codec makes shorter by much, and three times a segment of it.
+        let mut random = 1_u64;
+        let mut lines = String::new();
+        while lines.len() < 3 * 64 * 1024 {
+            for _word in 0..200 {
+                random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                lines.push_str(&format!("{:016x}", random.rotate_left(29)));
+            }
+            lines.push('\n');
+        }
+        let count = lines.lines().count() as u64;
+        let long = "x".repeat(20 * 1024);
+        let batch = vec![
+            request(&lines, answers.clone()),
+            request(&format!("{long}\n"), answers),
+        ];
+        journal.record(RecordKind::Reject, batch);
+        assert_eq!(answered.try_iter().collect::<Vec<_>>(), vec![true, true]);
+        assert_eq!(journal.tail.durable_end(), Offset(count + 1));
+        assert!(journal.catalog.list().len() > 1);
+        disk.crash(5);
+        assert_eq!(open(&disk).tail.durable_end(), Offset(count + 1));
     }
 }

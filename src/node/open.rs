@@ -32,7 +32,7 @@ use crate::position::{JournalId, Offset, Timestamp};
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// Length of a segment of the internal journal.
-const INTERNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+const INTERNAL_SEGMENT_BYTES: u64 = 1024 * 1024;
 
 /// Descriptors kept from connections for the node itself: sockets, rings, pipes, the log.
 const FILES_KEPT: usize = 48;

@@ -51,7 +51,7 @@ const STREAMS: [&str; 2] = ["siem", "archive"];
 const SPARES: u64 = 2;
 
 /// Segments and spares of the internal journal.
-const INTERNAL_FILES: u64 = 6;
+const INTERNAL_FILES: u64 = 24;
 /// Kinds of files of a data directory, see [`kind_of`]; without a folder the lock and `node.toml`.
 const KNOWN: [&str; 10] = [
     "/",
