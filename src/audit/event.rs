@@ -1,7 +1,7 @@
 //! Audit events: what was told, in the form of IBM's Activity Tracker, one JSON line each.
 //!
-//! The words, codes and severities of every action stand in one table here and are explained
-//! in `docs/audit.md`. A failure's message ends with ` -failure`. `requestData` has the window
+//! Words, codes and severities are those of [`wording`](super::wording). A failure's message
+//! ends with ` -failure`. `requestData` has the window
 //! (`start`, `end`, `count`) and what was summed in it. Pure: ids and times are handed in.
 
 use jiff::Timestamp as CivilTime;
@@ -10,199 +10,12 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::audit::sum::{PeerCount, Sum, SummedRange};
 use crate::audit::window::Span;
-use crate::audit::{Action, Fact, Outcome};
+use crate::audit::wording::{Severity, Wording};
+use crate::audit::{Fact, Outcome};
 use crate::position::Timestamp;
 
 /// Peers named in an event; all others are summed.
 pub const PEERS_TOP: usize = 20;
-
-/// How much an event wants to be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Routine.
-    Normal,
-    /// Something failed, or was mended.
-    Warning,
-    /// Events are gone or cannot be taken.
-    Critical,
-}
-
-/// How an action looks as an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wording {
-    /// What it was done to: the middle of `weir.OBJECT.VERB`.
-    pub object: &'static str,
-    /// What was done: the end of it.
-    pub verb: &'static str,
-    /// What a target's name is a name of.
-    pub target: &'static str,
-    /// What the message says.
-    pub message: &'static str,
-    /// When it went well.
-    pub success: (u16, Severity),
-    /// When it did not.
-    pub failure: (u16, Severity),
-}
-
-impl Action {
-    /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
-        Self::NodeStart,
-        Self::NodeStop,
-        Self::LineReject,
-        Self::EventDiscard,
-        Self::BlockQuarantine,
-        Self::EventLose,
-        Self::FileQuarantine,
-        Self::CursorRestore,
-        Self::NodeFileRestore,
-        Self::SegmentRepair,
-        Self::SegmentRemove,
-        Self::RoomNotify,
-        Self::IngestPause,
-        Self::IngestResume,
-        Self::JournalWrite,
-        Self::JournalHeadPublish,
-    ];
-
-    /// How it looks as an event.
-    #[must_use]
-    pub const fn wording(self) -> Wording {
-        use Severity::{Critical, Normal, Warning};
-        let (object, verb, target, message, success, failure) = match self {
-            Self::NodeStart => (
-                "node",
-                "start",
-                "node",
-                "start node",
-                Normal,
-                (500, Critical),
-            ),
-            Self::NodeStop => ("node", "stop", "node", "stop node", Normal, (503, Critical)),
-            Self::LineReject => (
-                "line",
-                "reject",
-                "input",
-                "reject lines",
-                Normal,
-                (400, Warning),
-            ),
-            Self::EventDiscard => (
-                "event",
-                "discard",
-                "stream",
-                "discard events",
-                Critical,
-                (507, Critical),
-            ),
-            Self::BlockQuarantine => (
-                "block",
-                "quarantine",
-                "journal",
-                "quarantine block",
-                Critical,
-                (500, Critical),
-            ),
-            Self::EventLose => (
-                "event",
-                "lose",
-                "journal",
-                "lose events",
-                Critical,
-                (500, Critical),
-            ),
-            Self::FileQuarantine => (
-                "file",
-                "quarantine",
-                "file",
-                "quarantine file",
-                Warning,
-                (409, Warning),
-            ),
-            Self::CursorRestore => (
-                "cursor",
-                "restore",
-                "stream",
-                "restore cursor",
-                Warning,
-                (500, Warning),
-            ),
-            Self::NodeFileRestore => (
-                "node-file",
-                "restore",
-                "file",
-                "restore node file",
-                Warning,
-                (500, Warning),
-            ),
-            Self::SegmentRepair => (
-                "segment",
-                "repair",
-                "journal",
-                "repair segment",
-                Normal,
-                (500, Warning),
-            ),
-            Self::SegmentRemove => (
-                "segment",
-                "remove",
-                "journal",
-                "remove segments",
-                Normal,
-                (500, Warning),
-            ),
-            Self::RoomNotify => (
-                "room",
-                "notify",
-                "stream",
-                "notify of room running out",
-                Warning,
-                (507, Critical),
-            ),
-            Self::IngestPause => (
-                "ingest",
-                "pause",
-                "journal",
-                "pause ingest",
-                Warning,
-                (507, Critical),
-            ),
-            Self::IngestResume => (
-                "ingest",
-                "resume",
-                "journal",
-                "resume ingest",
-                Normal,
-                (500, Warning),
-            ),
-            Self::JournalWrite => (
-                "journal",
-                "write",
-                "journal",
-                "write journal",
-                Normal,
-                (503, Critical),
-            ),
-            Self::JournalHeadPublish => (
-                "journal-head",
-                "publish",
-                "journal",
-                "publish head of journal",
-                Normal,
-                (500, Warning),
-            ),
-        };
-        Wording {
-            object,
-            verb,
-            target,
-            message,
-            success: (200, success),
-            failure,
-        }
-    }
-}
 
 /// Who the events are of.
 #[derive(Debug, Clone)]
@@ -289,7 +102,7 @@ struct Empty {}
 impl<'a> Event<'a> {
     fn new(author: &'a Author, id: &'a str, span: &'a Span) -> Self {
         let sum = &span.sum;
-        let wording = sum.key.action.wording();
+        let wording = Wording::of(sum.key.action);
         let failed = sum.key.outcome == Outcome::Failure;
         let (reason_code, severity) = if failed {
             wording.failure
@@ -470,7 +283,8 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Notice;
+    use crate::audit::wording::WORDINGS;
+    use crate::audit::{Action, Notice};
     use crate::position::{JournalId, Offset, OffsetRange};
     use proptest::prelude::*;
     use serde_json::Value;
@@ -696,10 +510,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_event_is_one_line_and_keeps_to_the_schema(
-            action in 0..Action::ALL.len(), failed: bool, target in "\\PC{0,20}|[\\x00-\\x20]{1,4}",
+            action in 0..WORDINGS.len(), failed: bool, target in "\\PC{0,20}|[\\x00-\\x20]{1,4}",
             detail in "\\PC{0,20}|[\\x00-\\x20]{1,4}", peer in "\\PC{0,20}", micros: i64,
         ) {
-            let mut notice = Notice::new(Action::ALL[action], target, "reason")
+            let mut notice = Notice::new(WORDINGS[action].action, target, "reason")
                 .detail(detail)
                 .range(JournalId::INTERNAL, range(1, 3))
                 .peer(Some(peer.into()));
@@ -715,17 +529,6 @@ mod tests {
                 assert_schema(&event);
             }
         }
-    }
-
-    #[test]
-    fn every_action_has_a_word_of_its_own() {
-        let mut words: Vec<_> = Action::ALL
-            .iter()
-            .map(|action| (action.wording().object, action.wording().verb))
-            .collect();
-        words.sort_unstable();
-        words.dedup();
-        assert_eq!(words.len(), Action::ALL.len());
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! A part that does something an auditor must learn of makes a [`Notice`] and gives it to the
 //! [`AuditLog`]. [`AuditLog::tell`] is for what is summed in windows ([`window`]);
 //! [`AuditLog::record`] is for what must be durable before it takes effect (a discard, a
-//! quarantine, a removal). Sums ([`sum`]) become lines of JSON in [`event`]. This module knows
-//! no journal and no clock: the node gives the reports a place to go.
+//! quarantine, a removal). Sums ([`sum`]) become lines of JSON in [`event`], with the words of
+//! [`wording`]. This module knows no journal and no clock: the node gives the reports a place to
+//! go.
 
 pub mod event;
 mod log;
 pub mod sum;
 pub mod window;
+pub mod wording;
 
 pub use log::{Answer, AuditLog, Report, Reports};
 
 use crate::position::{JournalId, OffsetRange};
 
-/// What was done. The words are `weir.OBJECT.VERB`, as `reference/audit-events.md` has them.
+/// What was done. As a word, `weir.OBJECT.VERB`, it stands in [`wording`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// The node takes events.

@@ -12,7 +12,7 @@ mod start;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Node {
     observed: Arc<Observed>,
-    ready: Arc<AtomicBool>,
     shards: Vec<ShardHandle>,
     stop_listening: watch::Sender<bool>,
     stop_streams: watch::Sender<StopPhase>,
@@ -157,7 +156,7 @@ impl Node {
     /// delivered within the drain timeout. What is not delivered stays in the journal.
     /// Returns the parts that did not end well.
     pub fn stop(mut self) -> Vec<String> {
-        self.ready.store(false, Ordering::Release);
+        self.observed.ready.store(false, Ordering::Release);
         let why = self.notice_of_stop();
         let mut troubles = Vec::new();
         self.stop_listening.send_replace(true);

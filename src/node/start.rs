@@ -4,7 +4,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -79,7 +79,6 @@ impl OpenNode {
             audit: recording.audit,
         };
         let path = DataPath::start(&ground, recording.internal, journals, ledgers, lanes)?;
-        let ready = Arc::new(AtomicBool::new(false));
         let observed = Arc::new(Observed {
             clock: Arc::clone(&ground.clock),
             data_dir: identity.dir.clone(),
@@ -90,7 +89,7 @@ impl OpenNode {
             internal: internal_counters,
             internal_tail,
             budget: ground.budget.clone(),
-            ready: Arc::clone(&ready),
+            ready: Arc::default(),
             codec: best_codec(CompressionLevel::FASTEST).name(),
         });
         let (stop_control, control) = start_control(admin, &observed)?;
@@ -99,10 +98,9 @@ impl OpenNode {
             &ground.audit,
             vec![notice_of_start(&ground.plan, &identity)],
         );
-        ready.store(true, std::sync::atomic::Ordering::Release);
+        observed.ready.store(true, Ordering::Release);
         Ok(Node {
             observed,
-            ready,
             shards: path.shards,
             stop_listening,
             stop_streams: path.stop_streams,

@@ -1,6 +1,7 @@
-//! What a shard tells the audit log: refused lines, and what its gate goes through. Pure.
+//! What a shard tells the audit log: refused lines, and what its gate goes through. Pure: an
+//! address is only read as text.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use crate::audit::{Action, Notice};
 use crate::ingest::door::GateState;

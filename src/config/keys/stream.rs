@@ -21,8 +21,8 @@ pub static STREAM: SectionSpec = SectionSpec {
             "audit",
             Kind::OneOf(&["none", "with", "only"]),
             Fallback::Value("\"none\""),
-            "Audit events, which tell what Weir did, refused or lost: `none` are delivered; `with` \
-             all other events, in batches of their own; or `only` they.",
+            "Whether audit events, which tell what Weir did, refused or lost, are delivered: `\"none\"` \
+             of them; `\"with\"` all other events, in batches of their own; `\"only\"` they.",
         ),
         Key::new(
             "when_full",
