@@ -6,14 +6,14 @@
 use std::path::Path;
 
 use crate::audit::{Action, AuditLog, Notice};
-use crate::journal::format::FormatError;
+use crate::journal::cursor;
 use crate::journal::recovery::Finding;
 use crate::position::JournalId;
 
 /// Findings that get an event of their own; further ones are summed.
 const EVENTS_MAX: usize = 256;
 
-/// The notice of something recovery found in a journal.
+/// The notice of something found, where it was in a journal in this one.
 pub(super) fn notice_of(journal: JournalId, finding: &Finding) -> Notice {
     let of = |action, reason| Notice::new(action, journal.to_string(), reason);
     let of_file = |action, path: &Path, reason| Notice::new(action, name_of(path), reason);
@@ -39,33 +39,18 @@ pub(super) fn notice_of(journal: JournalId, finding: &Finding) -> Notice {
             .range(journal, *range)
             .failed(),
         Finding::Repaired { path, .. } => of_file(Action::SegmentRepair, path, "rebuilt"),
-        Finding::Cursor {
-            path,
-            cursor: Some(_),
-            ..
-        } => of_file(Action::CursorRestore, path, "other_slot"),
-        Finding::Cursor { path, .. } => of_file(Action::CursorRestore, path, "no_slot").failed(),
+        Finding::Cursor { path, cursor, .. } => {
+            let file = name_of(path);
+            let stream = cursor::stream_of_file_name(&file).unwrap_or(&file);
+            let restored = |reason| Notice::new(Action::CursorRestore, stream, reason);
+            match cursor {
+                Some(_) => restored("other_slot"),
+                None => restored("no_slot").failed(),
+            }
+        }
         Finding::NodeFile { path, .. } => of_file(Action::NodeFileRestore, path, "damaged"),
     };
     notice.detail(finding.to_string())
-}
-
-/// The notice of a cursor record with a slot that did not hold. With `restored` the other slot
-/// stands in for it; without, the stream begins with all there is.
-pub(super) fn notice_of_cursor(
-    stream: &str,
-    path: &Path,
-    damage: &FormatError,
-    restored: bool,
-) -> Notice {
-    let detail = format!("{}: {damage}", path.display());
-    if restored {
-        Notice::new(Action::CursorRestore, stream, "other_slot").detail(detail)
-    } else {
-        Notice::new(Action::CursorRestore, stream, "no_slot")
-            .failed()
-            .detail(detail)
-    }
 }
 
 /// Records findings and waits until they are durable or cannot be made so: a node with a
@@ -99,4 +84,51 @@ fn name_of(path: &Path) -> String {
         || path.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Outcome;
+    use crate::position::{Offset, OffsetRange};
+
+    fn check(finding: &Finding, action: Action, target: &str, outcome: Outcome) {
+        let notice = notice_of(JournalId(1), finding);
+        assert_eq!((notice.action, notice.outcome), (action, outcome));
+        assert_eq!(&*notice.target, target);
+        assert_eq!(*notice.detail, *finding.to_string());
+    }
+
+    #[test]
+    fn a_finding_is_told_of_what_it_was_found_in() {
+        let range = OffsetRange {
+            first: Offset(10),
+            end: Offset(25),
+        };
+        let missing = Finding::Missing {
+            journal: JournalId(1),
+            range,
+        };
+        check(&missing, Action::EventLose, "1", Outcome::Failure);
+        assert_eq!(notice_of(JournalId(1), &missing).events, 15);
+        let cursor = |cursor| Finding::Cursor {
+            path: "/data/cursors/si.em.internal.cursor".into(),
+            cursor,
+            error: "a page does not hold".to_owned(),
+        };
+        let (one, none) = (cursor(Some(Offset(3))), cursor(None));
+        check(&one, Action::CursorRestore, "si.em", Outcome::Success);
+        check(&none, Action::CursorRestore, "si.em", Outcome::Failure);
+        let alien = Finding::Alien {
+            path: "/data/journal/1/holiday.jpg".into(),
+            error: "no segment".to_owned(),
+            moved: None,
+        };
+        check(
+            &alien,
+            Action::FileQuarantine,
+            "holiday.jpg",
+            Outcome::Failure,
+        );
+    }
 }

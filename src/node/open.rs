@@ -379,10 +379,9 @@ fn open_records(
         let path = dir.join(cursor::file_name(name, journal));
         let opened = CursorRecord::open(disk, &path, journal, identity.node)
             .map_err(on_disk("open a cursor record", &dir))?;
-        if let Some(damage) = &opened.damage {
-            tracing::error!(path = %path.display(), %damage, "a slot of a cursor record does not hold; the other one counts");
-            let restored = opened.state.is_some();
-            notices.push(findings::notice_of_cursor(name, &path, damage, restored));
+        if let Some(finding) = opened.finding() {
+            tracing::error!("{finding}");
+            notices.push(findings::notice_of(journal, &finding));
         }
         Ok(OpenedLane { journal, opened })
     };
