@@ -10,6 +10,7 @@ mod bodies;
 mod crash;
 mod destination;
 mod environment;
+mod failing_disk;
 mod harness;
 mod load;
 mod peers;
