@@ -168,6 +168,7 @@ impl Node {
         {
             troubles.extend(ended(&format!("shard {number}"), thread));
         }
+        troubles.extend(self.dropped_lines());
         troubles.extend(self.stop_streams());
         self.keeper.send(KeeperRequest::Stop);
         self.audit = None;
@@ -192,6 +193,20 @@ impl Node {
                 .and_then(|thread| ended("control", thread)),
         );
         troubles
+    }
+
+    /// Says how many lines each journal had taken in and could not make durable. Their senders
+    /// were told nothing, or that they failed.
+    fn dropped_lines(&self) -> Vec<String> {
+        let journals = self.observed.journals.iter();
+        let dropped = journals.map(|journal| (journal.id, journal.ledger.load().open));
+        let dropped = dropped.filter(|(_, lines)| *lines > 0);
+        let say = |(journal, lines)| {
+            format!(
+                "journal {journal}: {lines} lines could not be made durable and are dropped; none of them was acknowledged"
+            )
+        };
+        dropped.map(say).collect()
     }
 
     fn stop_streams(&mut self) -> Vec<String> {
