@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use crate::batch::{Compression, CursorState};
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::block::{Block, CodecId};
+use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
@@ -166,10 +167,11 @@ fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
     if let Some(block) = journal.blocks.iter().find(|block| holds(block.range())) {
         lane.read(Arc::clone(block), now);
     } else if let Some(gap) = journal.gaps.iter().find(|gap| holds(**gap)) {
-        lane.gap(OffsetRange {
+        let range = OffsetRange {
             first: offset,
             end: gap.end,
-        });
+        };
+        lane.gap(range, DiscardReason::Damaged);
     } else {
         assert_eq!(offset, journal.end);
         lane.end();

@@ -1,0 +1,1 @@
+//! Who is sacrificed first, and who never.
