@@ -176,6 +176,7 @@ impl Node {
         {
             troubles.extend(ended(&format!("shard {number}"), thread));
         }
+        troubles.extend(self.dropped_lines());
         // No event is taken any more. Streams that deliver audit events have the stop to deliver.
         self.record_stop(why);
         troubles.extend(self.stop_streams());
@@ -202,6 +203,20 @@ impl Node {
                 .and_then(|thread| ended("control", thread)),
         );
         troubles
+    }
+
+    /// Says how many lines each journal had taken in and could not make durable. Their senders
+    /// were told nothing, or that they failed.
+    fn dropped_lines(&self) -> Vec<String> {
+        let journals = self.observed.journals.iter();
+        let dropped = journals.map(|journal| (journal.id, journal.ledger.load().open));
+        let dropped = dropped.filter(|(_, lines)| *lines > 0);
+        let say = |(journal, lines)| {
+            format!(
+                "journal {journal}: {lines} lines could not be made durable and are dropped; none of them was acknowledged"
+            )
+        };
+        dropped.map(say).collect()
     }
 
     /// What is told of the stop: a part that ended by itself and a data directory that is gone

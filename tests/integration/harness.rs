@@ -83,14 +83,26 @@ impl Stage {
 
     /// Starts the relay with `config` filled in; it may well refuse to run.
     pub(crate) fn spawn(&self, config: &str) -> Relay {
-        let file = self.path("relay.toml");
-        fs::write(&file, self.fill(config)).expect("write the relay's configuration");
+        let file = self.write_config(config);
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(["run", "--config"]).arg(file);
+        self.start(command)
+    }
+
+    /// Starts the relay in a way of the test's own: `command` runs it with the configuration that
+    /// [`Stage::write_config`] wrote.
+    pub(crate) fn start(&self, command: Command) -> Relay {
         Relay {
             process: Process::start(command, &self.path("relay")),
             admin: self.admin,
         }
+    }
+
+    /// Writes `config`, filled in; where it is.
+    pub(crate) fn write_config(&self, config: &str) -> PathBuf {
+        let file = self.path("relay.toml");
+        fs::write(&file, self.fill(config)).expect("write the relay's configuration");
+        file
     }
 
     /// Starts `loadgen` with `arguments` filled in; its output goes to `name.out` and `name.log`.
@@ -183,10 +195,13 @@ impl Process {
     /// Sends a signal; one that has ended gets none.
     pub(crate) fn signal(&mut self, signal: Signal) {
         if self.child.try_wait().expect("wait for a child").is_none() {
-            let pid = i32::try_from(self.child.id()).expect("a process id");
-            let pid = Pid::from_raw(pid).expect("a child's id is not zero");
-            kill_process(pid, signal).expect("signal a child");
+            kill_process(self.pid(), signal).expect("signal a child");
         }
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        Pid::from_raw(pid).expect("a child's id is not zero")
     }
 
     /// What it has printed so far.
@@ -282,6 +297,11 @@ impl Relay {
         let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
         let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("VmHWM in kB");
         kib * 1024
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// Bytes it has read so far by any system call, from files and sockets alike.

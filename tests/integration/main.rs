@@ -11,6 +11,7 @@ mod bodies;
 mod crash;
 mod destination;
 mod environment;
+mod failing_disk;
 mod harness;
 mod load;
 mod peers;

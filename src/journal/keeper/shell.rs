@@ -27,6 +27,13 @@ use crate::position::{JournalId, Offset, OffsetRange};
 /// How often retention looks, and a waiting order is tried again.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Decisions carried out before requests are heard again: retention may have thousands of
+/// segments to remove, a directory sync each.
+const DECISIONS_AT_ONCE: usize = 16;
+
+/// Longest wait for a request; ticks come in between.
+const IDLE: Duration = Duration::from_secs(3600);
+
 /// The keeper; see [`crate::journal::keeper`].
 #[derive(Debug)]
 pub struct Keeper {
@@ -127,7 +134,9 @@ impl Keeper {
     pub fn run(mut self, requests: &Receiver<KeeperRequest>) {
         let (made, heard) = (self.filler.made.clone(), self.heard.clone());
         let looks = crossbeam_channel::tick(LOOK_EVERY);
+        let mut done = true;
         loop {
+            let pause = if done { IDLE } else { Duration::ZERO };
             crossbeam_channel::select! {
                 recv(requests) -> request => match request {
                     Ok(KeeperRequest::Open { journal, order, answer }) => {
@@ -143,8 +152,9 @@ impl Keeper {
                 // A lane did as it was told, or some lane moved while an order waits.
                 recv(heard) -> _ => self.room.look(),
                 recv(looks) -> _ => self.room.look(),
+                default(pause) => {}
             }
-            self.act();
+            done = self.act();
         }
     }
 
@@ -168,9 +178,10 @@ impl Keeper {
         }
     }
 
-    /// Does what there is to do.
-    pub(super) fn act(&mut self) {
-        loop {
+    /// Does what there is to do; false when there is more.
+    pub(super) fn act(&mut self) -> bool {
+        let mut done = false;
+        for _ in 0..DECISIONS_AT_ONCE {
             let disk = match self.disk_room() {
                 Ok(disk) => disk,
                 Err(error) => {
@@ -178,6 +189,7 @@ impl Keeper {
                     for at in 0..self.journals.len() {
                         self.answer(at, Ordered::Failed(error.to_string()));
                     }
+                    done = true;
                     break;
                 }
             };
@@ -185,12 +197,16 @@ impl Keeper {
             let next = self.with_views_mut(|room, journals| room.next(journals, disk, now));
             match next {
                 Some(decision) => self.perform(decision),
-                None => break,
+                None => {
+                    done = true;
+                    break;
+                }
             }
         }
         let wanted = self.room.is_wanted();
         self.bell.wanted.store(wanted, Ordering::Relaxed);
         self.count();
+        done
     }
 
     fn perform(&mut self, decision: Decision) {

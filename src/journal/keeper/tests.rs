@@ -3,14 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use super::hold::DiscardOrder;
 use super::shell::LOOK_EVERY;
+use super::watch::PAUSE_AFTER_JUMP;
 use super::*;
-use crate::audit::AuditLog;
-use crate::journal::settings::{HoldPolicy, RoomLimit, RoomSettings};
+use crate::audit::{Action, AuditLog, Notice, Reports};
+use crate::journal::settings::{HoldPolicy, RoomLimit, RoomSettings, WhenFull};
+use crate::metrics::ledger::DiscardReason;
 use crate::os::clock::{FakeClock, SystemClock};
 use crate::os::disk::Disk as _;
 use crate::os::memory_disk::{DiskOperation, MemoryDisk};
@@ -29,8 +32,16 @@ struct Bench {
 
 /// A keeper of one journal that may take `segments` segments and keeps no spare.
 fn start(segments: u64) -> Bench {
+    start_with(segments, HoldPolicy::default(), None).0
+}
+
+fn start_with(
+    segments: u64,
+    policy: HoldPolicy,
+    keep: Option<Duration>,
+) -> (Bench, FakeClock, Reports) {
     let catalog = Arc::<Catalog>::default();
-    let hold = Arc::new(Hold::new("siem".into(), HoldPolicy::default(), Offset(0)));
+    let hold = Arc::new(Hold::new("siem".into(), policy, Offset(0)));
     let journal = KeptJournal {
         files: SegmentFiles {
             disk: Arc::new(MemoryDisk::new()),
@@ -52,15 +63,16 @@ fn start(segments: u64) -> Bench {
     let room = RoomSettings {
         bytes_max: RoomLimit::Bytes(segments * FILE_BYTES),
         free_bytes_min: 0,
-        keep: None,
+        keep,
     };
-    let clock = Arc::new(FakeClock::at(Timestamp(1)));
+    let clock = FakeClock::at(Timestamp(1));
+    let (audit, told) = AuditLog::new();
     let keeper = Keeper::new(
         vec![journal],
         room,
-        clock,
+        Arc::new(clock.clone()),
         Arc::default(),
-        AuditLog::new().0,
+        audit,
     )
     .expect("a keeper");
     let (requests, requested) = crossbeam_channel::unbounded();
@@ -68,13 +80,24 @@ fn start(segments: u64) -> Bench {
     let thread = std::thread::Builder::new()
         .spawn(move || keeper.run(&requested))
         .expect("a thread");
-    Bench {
+    let bench = Bench {
         requests,
         answers,
         answering,
         catalog,
         hold,
         thread,
+    };
+    (bench, clock, told)
+}
+
+/// The next thing that is told; waits for it.
+fn next_notice(told: &Reports) -> Notice {
+    loop {
+        if let Some(report) = told.try_iter().next() {
+            return report.notice;
+        }
+        told.bell().recv().expect("the keeper lives");
     }
 }
 
@@ -93,6 +116,25 @@ impl Bench {
             answer,
         };
         self.requests.send(request).expect("a keeper");
+    }
+
+    /// Sequences of the segments in use.
+    fn held(&self) -> Vec<u64> {
+        self.catalog.view().keys().copied().collect()
+    }
+
+    /// Segments of ten events each, the last one closed too.
+    fn fill(&self, segments: u64) {
+        for sequence in 1..=segments {
+            self.order(sequence, 10 * (sequence - 1));
+            self.opened();
+            self.catalog.close(sequence, Offset(10 * sequence));
+        }
+    }
+
+    fn stop(self) {
+        self.requests.send(KeeperRequest::Stop).expect("a keeper");
+        self.thread.join().expect("it ends");
     }
 
     fn opened(&self) {
@@ -114,24 +156,85 @@ fn a_full_journal_waits_for_the_cursor_in_its_oldest_segment_and_then_takes_it()
     bench.hold.pass(Offset(9));
     bench.order(3, 20);
     assert!(matches!(bench.answers.recv(), Ok(Ordered::NoRoom)));
-    let held: Vec<u64> = bench
-        .catalog
-        .list()
-        .iter()
-        .map(|entry| entry.sequence)
-        .collect();
-    assert_eq!(held, [1, 2]);
+    assert_eq!(bench.held(), [1, 2]);
     bench.hold.pass(Offset(10));
     bench.opened();
-    let held: Vec<u64> = bench
+    assert_eq!(bench.held(), [2, 3]);
+    bench.stop();
+}
+
+#[test]
+fn a_full_journal_has_a_stream_discard_and_goes_on_without_a_word_to_the_inputs() {
+    let policy = HoldPolicy {
+        when_full: WhenFull::DiscardOldest,
+        ..HoldPolicy::default()
+    };
+    let (bench, _, told) = start_with(2, policy, None);
+    bench.fill(2);
+    bench.order(3, 20);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(bench.hold.order_given());
+    let order = bench.hold.discard_order();
+    let (to, reason) = (Offset(10), DiscardReason::JournalFull);
+    assert_eq!(order, Some(DiscardOrder { to, reason }));
+    assert_eq!(bench.held(), [1, 2], "not before the lane has done it");
+    bench.hold.pass(to);
+    bench.opened();
+    assert_eq!(bench.held(), [2, 3]);
+    let removal = next_notice(&told);
+    assert_eq!(
+        (removal.action, removal.reason),
+        (Action::SegmentRemove, "no_room")
+    );
+    assert_eq!(removal.events, 10);
+    bench.stop();
+}
+
+#[test]
+fn a_clock_that_jumps_a_year_is_told_and_removes_nothing() {
+    let (bench, clock, told) = start_with(9, HoldPolicy::default(), Some(Duration::from_secs(60)));
+    bench.fill(4);
+    bench.hold.pass(Offset(35));
+    clock.set_wall(Timestamp(366 * 86_400_000_000));
+    let jump = next_notice(&told);
+    assert_eq!(
+        (jump.action, jump.reason),
+        (Action::RoomNotify, "clock_jump")
+    );
+    std::thread::sleep(LOOK_EVERY * 2);
+    assert_eq!(bench.held(), [1, 2, 3, 4]);
+    clock.advance(PAUSE_AFTER_JUMP);
+    for sequence in 1..=3 {
+        let removal = next_notice(&told);
+        let first = 10 * (sequence - 1);
+        assert_eq!(
+            (removal.action, removal.reason),
+            (Action::SegmentRemove, "keep")
+        );
+        assert_eq!(
+            removal.range.map(|(_, range)| range.first),
+            Some(Offset(first))
+        );
+    }
+    bench.stop();
+}
+
+#[test]
+fn the_age_of_a_segment_is_that_of_the_last_event_in_it() {
+    let (bench, clock, _) = start_with(9, HoldPolicy::default(), None);
+    bench.fill(1);
+    clock.advance(Duration::from_secs(100));
+    bench.order(2, 10);
+    bench.opened();
+    let used: Vec<i64> = bench
         .catalog
-        .list()
-        .iter()
-        .map(|entry| entry.sequence)
+        .view()
+        .values()
+        .map(|entry| entry.last_used.0)
         .collect();
-    assert_eq!(held, [2, 3]);
-    bench.requests.send(KeeperRequest::Stop).expect("a keeper");
-    bench.thread.join().expect("it ends");
+    assert_eq!(used, [100_000_001, 100_000_001]);
+    bench.stop();
 }
 
 fn keeper_of(disk: &MemoryDisk, counters: &Arc<KeeperCounters>) -> Keeper {
