@@ -81,7 +81,9 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
     })?;
     let identity = take_directory(&*disk, &mut plan)?;
     let direct = plan.journal.direct_io && takes_direct_io(&*disk, &plan.journal.dir)?;
-    let mut findings = Vec::new();
+    // None of them is of a journal.
+    let of_identity = |finding| findings::notice_of(JournalId::INTERNAL, finding);
+    let mut findings: Vec<Notice> = identity.findings.iter().map(of_identity).collect();
     let records = open_records(&*disk, &plan, &identity, &mut findings)?;
     let mut journals = Vec::new();
     for number in 0..identity.journals {
