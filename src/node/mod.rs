@@ -5,6 +5,8 @@
 
 mod audit;
 pub mod delivery;
+#[cfg(test)]
+mod delivery_tests;
 pub mod identity;
 mod open;
 mod start;

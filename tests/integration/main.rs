@@ -10,6 +10,7 @@ mod bodies;
 mod crash;
 mod destination;
 mod environment;
+mod full_disk;
 mod harness;
 mod peers;
 mod receiver;
