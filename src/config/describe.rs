@@ -9,7 +9,7 @@ use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
 use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
-use crate::stream::settings::StartAt;
+use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
 /// values and the query of URLs are left out.
@@ -150,8 +150,13 @@ fn stream_line(plan: &StreamPlan) -> String {
         StartAt::Time(Timestamp(micros)) => jiff::Timestamp::from_microsecond(micros)
             .map_or("a time".to_owned(), |time| time.to_string()),
     };
+    let audit = match stream.audit {
+        AuditChoice::None => "",
+        AuditChoice::With => "; audit events too",
+        AuditChoice::Only => "; audit events only",
+    };
     format!(
-        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{}\n",
+        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{audit}{}\n",
         stream.name,
         hold_words(hold)
     )

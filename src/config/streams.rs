@@ -16,7 +16,7 @@ use crate::journal::settings::{HoldPolicy, WhenFull};
 use crate::sink::settings::{
     Compression, FileSettings, HttpSettings, RetrySettings, SinkSettings, TlsSettings,
 };
-use crate::stream::settings::{BatchLimits, StreamSettings};
+use crate::stream::settings::{AuditChoice, BatchLimits, StreamSettings};
 
 /// Reads the streams of a file. What is wrong with one is reported, and it is left out.
 pub(super) struct StreamReader<'r, 'i> {
@@ -52,6 +52,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             (path, place),
         );
         let from = section.start_at("from");
+        let audit = section.one_of("audit");
         let hold = self.read_hold(&section);
         let batch = read_batch(section.section("batch", &keys::stream::BATCH));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
@@ -84,6 +85,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 name: name.into(),
                 from: from?.value,
                 batch: batch?,
+                audit: audit_choice_of(audit?.value),
             },
             hold: hold?,
             retry: retry?,
@@ -360,6 +362,14 @@ fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {
         age_max: age?.value,
         records_max: (records > 0).then_some(records),
     })
+}
+
+fn audit_choice_of(word: &str) -> AuditChoice {
+    match word {
+        "with" => AuditChoice::With,
+        "only" => AuditChoice::Only,
+        _ => AuditChoice::None,
+    }
 }
 
 fn compression_of(word: &str) -> Compression {

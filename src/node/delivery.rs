@@ -15,9 +15,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Action, AuditLog, Notice};
 use crate::batch::{Batch, Compression, CursorState, Parcel};
-use crate::block::codec::{CompressionLevel, best_codec};
+use crate::block::Block;
+use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
 use crate::journal::cursor::CursorRecord;
+use crate::journal::internal::RecordKind;
 use crate::journal::keeper::hold::{DiscardOrder, Hold};
 use crate::journal::reader::{GapReason, ReadNext, Reader};
 use crate::journal::tail::Doorbell;
@@ -25,11 +27,13 @@ use crate::metrics::latency::Latency;
 use crate::metrics::ledger::DiscardReason;
 use crate::os::clock::Clock;
 use crate::os::disk::Disk;
-use crate::position::{JournalId, OffsetRange};
+use crate::os::priority;
+use crate::position::{JournalId, Offset, OffsetRange};
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::sink::{AnySink, Failure, OpenContext, Outcome, Sink as _, retry};
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
+use crate::stream::pace::Pace;
 use crate::stream::status::{LaneActivity, LaneStatus};
 
 /// How long a lane waits before it tries a disk again that refused.
@@ -123,6 +127,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         clock: Arc::clone(&clock),
         audit,
         latency,
+        pace: RefCell::default(),
     });
     let mut tasks = Vec::new();
     for lane in lanes {
@@ -147,6 +152,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
             sink,
             doorbell,
             shown,
+            inflater: Inflater::new(),
             parts: lane,
             shared,
             stop: stop.clone(),
@@ -180,6 +186,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     audit: AuditLog,
     latency: Latency,
+    pace: RefCell<Pace>,
 }
 
 struct RunningLane {
@@ -188,6 +195,7 @@ struct RunningLane {
     doorbell: Arc<Doorbell>,
     /// The status as it is counted up here and published from here.
     shown: LaneStatus,
+    inflater: Inflater,
     parts: LaneParts,
     shared: Rc<Shared>,
     stop: watch::Receiver<StopPhase>,
@@ -226,9 +234,14 @@ impl RunningLane {
 
     async fn perform(&mut self, action: LaneAction) {
         match action {
-            LaneAction::Read(offset) => match self.parts.reader.next(offset) {
+            LaneAction::Read(offset) => match self.read(offset) {
                 Ok(ReadNext::Block(block)) => {
-                    self.core.read(block, self.shared.clock.now().monotonic);
+                    let now = self.shared.clock.now().monotonic;
+                    if self.is_for_streams(&block) {
+                        self.core.read(block, now);
+                    } else {
+                        self.core.pass(block, now);
+                    }
                     if self.shown.activity != LaneActivity::Delivering {
                         self.show(LaneActivity::Delivering);
                     }
@@ -269,6 +282,24 @@ impl RunningLane {
             LaneAction::Wait { until, raw_bytes } => self.wait(until, raw_bytes).await,
             LaneAction::Done => {}
         }
+    }
+
+    /// Reads on; a thread whose lanes read from disk for long gives way to the others.
+    fn read(&mut self, offset: Offset) -> io::Result<ReadNext> {
+        let read = self.parts.reader.next(offset);
+        let now = self.shared.clock.now().monotonic;
+        let (journal, behind) = (self.parts.journal, self.parts.reader.is_behind());
+        let changed = self.shared.pace.borrow_mut().read(journal, behind, now);
+        if let Some(behind) = changed {
+            priority::give_way(behind);
+        }
+        read
+    }
+
+    /// Of the internal journal only audit events ever leave the node.
+    fn is_for_streams(&mut self, block: &Block) -> bool {
+        self.parts.journal != JournalId::INTERNAL
+            || RecordKind::of_block(block, &mut self.inflater) == Some(RecordKind::AuditEvent)
     }
 
     async fn record(&mut self, state: &CursorState) {

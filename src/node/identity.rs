@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::InputId;
 use crate::os::disk::{Disk, DiskLock, OpenMode};
 
 /// File name of the identity.
@@ -110,7 +111,19 @@ impl Identity {
             inputs: BTreeMap::new(),
         });
         for input in inputs {
-            let next = file.inputs.values().max().map_or(0, |highest| highest + 1);
+            let next = file
+                .inputs
+                .values()
+                .max()
+                .map_or(0, |highest| highest.saturating_add(1));
+            if next >= InputId::RESERVED_FIRST.0 && !file.inputs.contains_key(*input) {
+                return Err(IdentityError::Unreadable {
+                    path,
+                    why: format!(
+                        "has no number left for input \"{input}\"; give it the name of one that is gone"
+                    ),
+                });
+            }
             file.inputs.entry((*input).to_owned()).or_insert(next);
         }
         if known.as_ref() != Some(&file) {
@@ -209,6 +222,24 @@ mod tests {
         assert_eq!((first.inputs, second.inputs), (vec![0, 1], vec![2, 1]));
         let third = Identity::open(&MemoryDisk::new(), Path::new("/data"), 2, &[]).expect("opens");
         assert_ne!(third.node, second.node);
+    }
+
+    #[test]
+    fn no_input_is_given_a_reserved_number() {
+        let disk = MemoryDisk::new();
+        drop(open(&disk, &["a"]).expect("opens"));
+        let known = read(&disk, Path::new("/data/node.toml")).expect("reads");
+        let mut full = known;
+        let last = InputId::RESERVED_FIRST.0 - 1;
+        full.inputs.insert("z".to_owned(), last);
+        write(&disk, Path::new("/data"), &full).expect("writes");
+        let again = open(&disk, &["a", "z"]).expect("known names keep their numbers");
+        assert_eq!(again.inputs, vec![0, last]);
+        drop(again);
+        assert!(matches!(
+            open(&disk, &["b"]),
+            Err(IdentityError::Unreadable { .. })
+        ));
     }
 
     #[test]

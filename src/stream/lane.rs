@@ -93,6 +93,8 @@ enum Phase {
 enum Behind {
     Gap(OffsetRange, DiscardReason),
     Block(Arc<Block>),
+    /// Events up to here are not for this stream.
+    Passed(Offset),
 }
 
 impl Lane {
@@ -181,6 +183,15 @@ impl Lane {
         self.phase = Phase::Filling;
         let first = self.next;
         self.behind = Some(Behind::Gap(OffsetRange { first, ..range }, reason));
+    }
+
+    /// The block that holds the offset asked for, which is not for this stream: its events are
+    /// filtered. Where they are part of a cut that was recorded, they are sent as they were cut.
+    pub fn pass(&mut self, block: Arc<Block>, now: Duration) {
+        self.read(block, now);
+        if let Some(Behind::Block(block)) = self.behind.take_if(|_| self.state.cuts.is_empty()) {
+            self.behind = Some(Behind::Passed(block.range().end));
+        }
     }
 
     /// The offset asked for is not durable yet.
@@ -311,6 +322,10 @@ impl Lane {
                 None
             }
             Some(Behind::Block(block)) => self.take(block),
+            Some(Behind::Passed(end)) => {
+                self.pass_filtered(end, now);
+                None
+            }
             None if self.again().is_some_and(|cut| self.next >= cut.range.end) => {
                 // The front cut is whole again: it is recorded already, but after a split it
                 // may not be, and once more costs little.
@@ -442,6 +457,20 @@ impl Lane {
         self.behind = None;
         self.discard(range, reason, now);
         self.next = range.end;
+    }
+
+    /// The batch before what is not for this stream is cut first: a cut has no gaps.
+    fn pass_filtered(&mut self, end: Offset, now: Duration) {
+        if !self.parts.is_empty() {
+            self.cut();
+            return;
+        }
+        self.behind = None;
+        self.since = None;
+        self.state.counts.filtered += end.events_since(self.next);
+        self.state.cursor = end;
+        self.next = end;
+        self.unrecorded.get_or_insert(now);
     }
 
     fn discard(&mut self, range: OffsetRange, reason: DiscardReason, now: Duration) {

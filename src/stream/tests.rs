@@ -21,6 +21,8 @@ use crate::stream::settings::BatchLimits;
 struct Journal {
     blocks: Vec<Arc<Block>>,
     gaps: Vec<OffsetRange>,
+    /// First offsets of the blocks that are not for the stream.
+    passed: Vec<Offset>,
     end: Offset,
 }
 
@@ -36,6 +38,7 @@ fn journal(shape: &[(u32, bool, bool)]) -> Journal {
     let mut journal = Journal {
         blocks: Vec::new(),
         gaps: Vec::new(),
+        passed: Vec::new(),
         end: Offset(0),
     };
     let mut segment = 0;
@@ -205,7 +208,11 @@ fn run(
 fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
     let holds = |range: OffsetRange| range.first <= offset && offset < range.end;
     if let Some(block) = journal.blocks.iter().find(|block| holds(block.range())) {
-        lane.read(Arc::clone(block), now);
+        if journal.passed.contains(&block.first) {
+            lane.pass(Arc::clone(block), now);
+        } else {
+            lane.read(Arc::clone(block), now);
+        }
     } else if let Some(gap) = journal.gaps.iter().find(|gap| holds(**gap)) {
         let range = OffsetRange {
             first: offset,
@@ -363,6 +370,32 @@ fn a_missing_segment_and_a_damaged_block_are_counted_apart() {
     assert!(matches!(lane.next(at), LaneAction::Read(Offset(5))));
     assert_eq!(lane.state().counts.discarded, [2, 0, 0, 0, 3]);
     assert!(lane.state().balances());
+}
+
+proptest! {
+    #[test]
+    fn what_is_not_for_the_stream_is_filtered_and_never_inside_a_batch(
+        shape in proptest::collection::vec((1..40_u32, proptest::bool::weighted(0.2), proptest::bool::weighted(0.1)), 0..30),
+        passed in proptest::collection::vec(any::<bool>(), 30),
+        bytes_max in 200..10_000_u64,
+        replies in proptest::collection::vec(reply(), 0..40),
+    ) {
+        let mut journal = journal(&shape);
+        let not_for_it = journal.blocks.iter().zip(passed).filter(|(_, passed)| *passed);
+        let not_for_it: Vec<_> = not_for_it.map(|(block, _)| block.range()).collect();
+        journal.passed = not_for_it.iter().map(|range| range.first).collect();
+        let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max: None };
+        let (got, state) = run(&journal, limits, &replies, &[], Compression::Identity);
+        for (_, range) in &got.batches {
+            let inside = not_for_it.iter().find(|other| other.first < range.end && range.first < other.end);
+            prop_assert_eq!(inside, None);
+        }
+        let filtered: u64 = not_for_it.iter().map(|range| range.events()).sum();
+        let lost: u64 = journal.gaps.iter().map(|gap| gap.events()).sum();
+        prop_assert_eq!(state.counts.filtered, filtered);
+        prop_assert_eq!(state.counts.delivered + filtered + lost, journal.end.0);
+        prop_assert_eq!(state.cursor, journal.end);
+    }
 }
 
 #[test]

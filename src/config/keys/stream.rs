@@ -18,6 +18,13 @@ pub static STREAM: SectionSpec = SectionSpec {
              then.",
         ),
         Key::new(
+            "audit",
+            Kind::OneOf(&["none", "with", "only"]),
+            Fallback::Value("\"none\""),
+            "Whether audit events, which tell what Weir did, refused or lost, are delivered: `\"none\"` \
+             of them; `\"with\"` all other events, in batches of their own; `\"only\"` they.",
+        ),
+        Key::new(
             "when_full",
             Kind::OneOf(&["block", "discard_oldest"]),
             Fallback::Value("\"block\""),

@@ -8,6 +8,7 @@ use super::latency::Measured;
 use crate::control::health::{GATE_STATES, gate_word};
 use crate::control::observed::Observed;
 use crate::control::snapshot::{JournalSnapshot, Snapshot};
+use crate::journal::internal::RecordKind;
 
 /// Writes them.
 pub(super) fn write(
@@ -149,8 +150,11 @@ fn internal(page: &mut Page<'_>, observed: &Observed) -> fmt::Result {
     let internal = &observed.internal;
     page.counter(
         "weir_internal_records_total",
-        "Records made durable in the internal journal since start",
-        one(&internal.records),
+        "Records made durable in the internal journal since start: audit events, and records of rejected lines",
+        RecordKind::ALL.map(|kind| {
+            let count = internal.records(kind).load(Ordering::Relaxed);
+            ([("kind", kind.as_str())], count)
+        }),
     )?;
     page.counter(
         "weir_internal_failed_records_total",
