@@ -9,6 +9,8 @@ mod findings;
 pub mod identity;
 mod open;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

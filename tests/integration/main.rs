@@ -12,6 +12,7 @@ mod crash;
 mod destination;
 mod environment;
 mod failing_disk;
+mod full_disk;
 mod harness;
 mod load;
 mod peers;

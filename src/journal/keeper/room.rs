@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::journal::keeper::view::JournalView;
 use crate::journal::keeper::watch::{ClockWatch, FillWatch, Reached};
+use crate::journal::segments::SegmentEntry;
 use crate::journal::settings::{RoomLimit, RoomSettings};
 use crate::metrics::ledger::DiscardReason;
 use crate::os::clock::Now;
@@ -50,8 +51,8 @@ pub enum Decision {
         sequence: u64,
         /// Why.
         why: TakeReason,
-        /// The journal that gets it as a spare; `None`: the file is removed.
-        spare_for: Option<usize>,
+        /// It becomes a spare of its journal; otherwise the file is removed.
+        as_spare: bool,
     },
     /// Tell the stream to give up its events below `to`.
     Discard {
@@ -261,10 +262,13 @@ impl Room {
         if self.fits(journals, disk, own.file_bytes) {
             return Some(self.make(at, true));
         }
-        if let Some(taken) = take_delivered(at, journals) {
+        if self.refused {
+            return None;
+        }
+        if let Some(taken) = self.take_delivered(at, journals, disk) {
             return Some(taken);
         }
-        if let Some((journal, to, streams)) = discardable(at, journals) {
+        if let Some((journal, to, streams)) = self.discardable(at, journals, disk) {
             let lanes = journals[journal].lanes;
             let idle = |stream: &usize| lanes[*stream].ordered.is_none_or(|told| told < to);
             if let Some(stream) = streams.into_iter().find(idle) {
@@ -284,6 +288,65 @@ impl Room {
         }
         let told = std::mem::replace(&mut self.orders[at].as_mut()?.told, true);
         (!told).then_some(Decision::Refuse { journal: at })
+    }
+
+    /// A delivered segment for an order: the journal's own, which as a spare needs neither room
+    /// nor zeros, or else the oldest of all, when it makes enough room.
+    fn take_delivered(
+        &self,
+        at: usize,
+        journals: &[JournalView<'_>],
+        disk: DiskRoom,
+    ) -> Option<Decision> {
+        let own = journals[at].oldest_delivered();
+        let others = || {
+            let (journal, entry) = oldest_delivered_of_all(journals)?;
+            self.helps(at, entry.file_bytes, journals, disk)
+                .then_some((journal, entry))
+        };
+        let (journal, entry) = own.map(|entry| (at, entry)).or_else(others)?;
+        Some(Decision::Take {
+            journal,
+            sequence: entry.sequence,
+            why: TakeReason::NoRoom,
+            as_spare: journal == at && entry.file_bytes == journals[at].file_bytes,
+        })
+    }
+
+    /// A journal whose oldest segment is held only by streams that may discard, the end of that
+    /// segment and those streams: the journal of the order, or else the one with the oldest
+    /// events, when its segment makes enough room.
+    fn discardable(
+        &self,
+        at: usize,
+        journals: &[JournalView<'_>],
+        disk: DiskRoom,
+    ) -> Option<(usize, Offset, Vec<usize>)> {
+        let of = |at: usize| {
+            let (entry, end, streams) = journals[at].oldest_discardable()?;
+            Some((at, entry, end, streams))
+        };
+        let others = || {
+            let found = (0..journals.len()).filter_map(of);
+            let oldest = found.min_by_key(|(_, entry, ..)| entry.last_used)?;
+            self.helps(at, oldest.1.file_bytes, journals, disk)
+                .then_some(oldest)
+        };
+        let (journal, _, end, streams) = of(at).or_else(others)?;
+        Some((journal, end, streams))
+    }
+
+    /// True when an order finds room once a file of another journal is gone. Otherwise nothing
+    /// there is worth giving up: where others fill the disk it would be one after the other.
+    fn helps(
+        &self,
+        at: usize,
+        freed_bytes: u64,
+        journals: &[JournalView<'_>],
+        disk: DiskRoom,
+    ) -> bool {
+        let need = journals[at].file_bytes.saturating_sub(freed_bytes);
+        self.fits(journals, disk, need)
     }
 
     /// The next step of a look.
@@ -319,7 +382,7 @@ impl Room {
                 journal: at,
                 sequence: oldest.sequence,
                 why: TakeReason::Keep,
-                spare_for: (wanted && reusable).then_some(at),
+                as_spare: wanted && reusable,
             })
         })
     }
@@ -331,12 +394,12 @@ impl Room {
         if within && disk.free_bytes >= self.settings.free_bytes_min {
             return None;
         }
-        let (journal, sequence) = oldest_delivered_of_all(journals)?;
+        let (journal, entry) = oldest_delivered_of_all(journals)?;
         Some(Decision::Take {
             journal,
-            sequence,
+            sequence: entry.sequence,
             why: TakeReason::NoRoom,
-            spare_for: None,
+            as_spare: false,
         })
     }
 
@@ -397,39 +460,10 @@ fn held_bytes(journal: &JournalView<'_>) -> u64 {
     lowest.map_or(0, |(_, lane)| journal.held_bytes(lane.cursor))
 }
 
-/// A delivered segment for an order: the journal's own, or else the oldest of all. As a spare
-/// it needs no room and no zeros.
-fn take_delivered(at: usize, journals: &[JournalView<'_>]) -> Option<Decision> {
-    let own = journals[at].oldest_delivered();
-    let own = own.map(|entry| (at, entry.sequence));
-    let (journal, sequence) = own.or_else(|| oldest_delivered_of_all(journals))?;
-    let entry = &journals[journal].segments[&sequence];
-    let reusable = entry.file_bytes == journals[at].file_bytes;
-    Some(Decision::Take {
-        journal,
-        sequence,
-        why: TakeReason::NoRoom,
-        spare_for: reusable.then_some(at),
-    })
-}
-
-fn oldest_delivered_of_all(journals: &[JournalView<'_>]) -> Option<(usize, u64)> {
+fn oldest_delivered_of_all<'a>(journals: &[JournalView<'a>]) -> Option<(usize, &'a SegmentEntry)> {
     let all = journals.iter().enumerate();
     let delivered = all.filter_map(|(at, journal)| Some((at, journal.oldest_delivered()?)));
-    let oldest = delivered.min_by_key(|(_, entry)| entry.last_used)?;
-    Some((oldest.0, oldest.1.sequence))
-}
-
-/// A journal whose oldest segment is held only by streams that may discard, the end of that
-/// segment and those streams: the journal of the order, or else the one with the oldest events.
-fn discardable(at: usize, journals: &[JournalView<'_>]) -> Option<(usize, Offset, Vec<usize>)> {
-    if let Some((_, end, streams)) = journals[at].oldest_discardable() {
-        return Some((at, end, streams));
-    }
-    let all = journals.iter().enumerate();
-    let found = all.filter_map(|(at, journal)| Some((at, journal.oldest_discardable()?)));
-    let oldest = found.min_by_key(|(_, (received, ..))| *received);
-    oldest.map(|(journal, (_, end, streams))| (journal, end, streams))
+    delivered.min_by_key(|(_, entry)| entry.last_used)
 }
 
 /// A stream that fails and holds events longer than it may.

@@ -184,7 +184,7 @@ impl Bench {
             Decision::Take {
                 journal,
                 sequence,
-                spare_for,
+                as_spare,
                 ..
             } => {
                 let journal = &mut self.journals[journal];
@@ -195,9 +195,10 @@ impl Bench {
                     .any(|lane| Some(Offset(lane.cursor)) < taken.end);
                 assert!(!needed, "a stream still needs {taken:?}");
                 assert!(!journal.segments.is_empty(), "the last one stays");
-                match spare_for {
-                    Some(other) => self.journals[other].ready += 1,
-                    None => self.disk.free_bytes += SEGMENT,
+                if as_spare {
+                    journal.ready += 1;
+                } else {
+                    self.disk.free_bytes += SEGMENT;
                 }
             }
             Decision::Discard {
@@ -234,12 +235,12 @@ impl Bench {
     }
 }
 
-fn take(journal: usize, sequence: u64, why: TakeReason, spare_for: Option<usize>) -> Decision {
+fn take(journal: usize, sequence: u64, why: TakeReason, as_spare: bool) -> Decision {
     Decision::Take {
         journal,
         sequence,
         why,
-        spare_for,
+        as_spare,
     }
 }
 
@@ -250,6 +251,14 @@ fn discard(journal: usize, stream: usize, to: u64, reason: DiscardReason) -> Dec
         stream,
         to,
         reason,
+    }
+}
+
+/// A spare for the order of the first journal.
+fn make() -> Decision {
+    Decision::Make {
+        journal: 0,
+        hurry: true,
     }
 }
 
@@ -276,16 +285,12 @@ fn delivered_segments_go_before_any_event_is_discarded() {
     let lanes = [(discard_oldest(), 150), (block(), 100)];
     let mut bench = Bench::new(settings(4), &[4], &lanes);
     // The first is delivered; the second then is held by a stream that blocks.
-    assert_eq!(bench.order(0), [take(0, 0, NO_ROOM, Some(0)), open(0)]);
+    assert_eq!(bench.order(0), [take(0, 0, NO_ROOM, true), open(0)]);
     assert_eq!(bench.order(0), [Decision::Refuse { journal: 0 }]);
     assert_eq!(bench.look(), [], "they are told once");
     // It moves on: now only one that discards holds it.
     bench.journals[0].lanes[1].cursor = 250;
-    let given_up = [
-        discard(0, 0, 200, FULL),
-        take(0, 1, NO_ROOM, Some(0)),
-        open(0),
-    ];
+    let given_up = [discard(0, 0, 200, FULL), take(0, 1, NO_ROOM, true), open(0)];
     assert_eq!(bench.look(), given_up);
     assert_eq!(bench.opened, 2);
 }
@@ -294,13 +299,15 @@ fn delivered_segments_go_before_any_event_is_discarded() {
 fn an_order_takes_another_journals_delivered_segment_before_its_own_undelivered_one() {
     let mut bench = Bench::new(settings(6), &[3, 3], &[(discard_oldest(), 0)]);
     bench.journals[1].lanes[0].cursor = 250;
-    assert_eq!(bench.order(0), [take(1, 0, NO_ROOM, Some(0)), open(0)]);
-    assert_eq!(bench.order(0), [take(1, 1, NO_ROOM, Some(0)), open(0)]);
-    let own = [
-        discard(0, 0, 100, FULL),
-        take(0, 0, NO_ROOM, Some(0)),
-        open(0),
-    ];
+    assert_eq!(
+        bench.order(0),
+        [take(1, 0, NO_ROOM, false), make(), open(0)]
+    );
+    assert_eq!(
+        bench.order(0),
+        [take(1, 1, NO_ROOM, false), make(), open(0)]
+    );
+    let own = [discard(0, 0, 100, FULL), take(0, 0, NO_ROOM, true), open(0)];
     assert_eq!(bench.order(0), own);
 }
 
@@ -311,10 +318,39 @@ fn where_a_blocking_stream_holds_the_own_journal_another_gives_way() {
     bench.journals[1].lanes[1].cursor = 300;
     let given_up = [
         discard(1, 0, 100, FULL),
-        take(1, 0, NO_ROOM, Some(0)),
+        take(1, 0, NO_ROOM, false),
+        make(),
         open(0),
     ];
     assert_eq!(bench.order(0), given_up);
+}
+
+#[test]
+fn another_journal_gives_nothing_up_when_that_makes_no_room() {
+    let mut limits = settings(100);
+    limits.free_bytes_min = 10 * SEGMENT;
+    let mut bench = Bench::new(limits, &[3, 3], &[(discard_oldest(), 0), (block(), 0)]);
+    bench.journals[1].lanes[1].cursor = 300;
+    // Others have filled the disk so far that one segment, or ten, would not be enough.
+    bench.disk.free_bytes = 0;
+    assert_eq!(bench.order(0), [Decision::Refuse { journal: 0 }]);
+    bench.disk.free_bytes = 10 * SEGMENT;
+    let given_up = [
+        discard(1, 0, 100, FULL),
+        take(1, 0, NO_ROOM, false),
+        make(),
+        open(0),
+    ];
+    assert_eq!(bench.look(), given_up);
+}
+
+#[test]
+fn a_disk_that_refused_to_take_a_segment_is_asked_again_after_the_next_look() {
+    let mut bench = Bench::new(settings(3), &[3], &[(block(), 250)]);
+    bench.room.order(0);
+    bench.room.refused();
+    assert_eq!(bench.act(), []);
+    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, true), open(0)]);
 }
 
 #[test]
@@ -331,7 +367,7 @@ fn every_holder_that_discards_is_told_and_the_segment_waits_for_all() {
     bench.journals[0].lanes[0].cursor = 100;
     assert_eq!(bench.look(), [], "one is left");
     bench.journals[0].lanes[2].cursor = 100;
-    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, Some(0)), open(0)]);
+    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, true), open(0)]);
 }
 
 #[test]
@@ -346,7 +382,7 @@ fn inputs_are_told_when_discards_do_not_come_and_go_on_when_they_do() {
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(bench.look(), [Decision::Refuse { journal: 0 }]);
     bench.journals[0].lanes[0].cursor = 100;
-    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, Some(0)), open(0)]);
+    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, true), open(0)]);
 }
 
 #[test]
@@ -355,13 +391,13 @@ fn a_disk_that_others_fill_costs_kept_segments_first_and_then_pauses() {
     limits.free_bytes_min = 10 * SEGMENT;
     let mut bench = Bench::new(limits, &[6], &[(block(), 250)]);
     bench.disk.free_bytes = 9 * SEGMENT;
-    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, None)]);
+    assert_eq!(bench.look(), [take(0, 0, NO_ROOM, false)]);
     assert_eq!(
         bench.disk.free_bytes,
         10 * SEGMENT,
         "as much as is to stay free"
     );
-    assert_eq!(bench.order(0), [take(0, 1, NO_ROOM, Some(0)), open(0)]);
+    assert_eq!(bench.order(0), [take(0, 1, NO_ROOM, true), open(0)]);
     assert_eq!(bench.order(0), [Decision::Refuse { journal: 0 }]);
     // What was in the way is gone: it goes on by itself.
     bench.disk.free_bytes += SEGMENT;
@@ -427,8 +463,12 @@ fn kept_segments_go_when_their_time_has_passed_and_not_when_the_clock_jumps() {
     let mut bench = Bench::new(limits, &[5], &[(block(), 450)]);
     bench.journals[0].wanted = 1;
     let expired = bench.look();
-    let spare = take(0, 0, KEEP, Some(0));
-    assert_eq!(expired, [spare, take(0, 1, KEEP, None)], "5 and 4 days old");
+    let spare = take(0, 0, KEEP, true);
+    assert_eq!(
+        expired,
+        [spare, take(0, 1, KEEP, false)],
+        "5 and 4 days old"
+    );
     let wall = bench.clock.now().wall;
     let day = i64::try_from(DAY.as_micros()).expect("small");
     bench.clock.set_wall(Timestamp(wall.0 + 400 * day));
@@ -440,7 +480,7 @@ fn kept_segments_go_when_their_time_has_passed_and_not_when_the_clock_jumps() {
         assert_eq!(bench.look(), []);
     }
     bench.clock.advance(Duration::from_mins(1));
-    assert_eq!(bench.look(), [take(0, 2, KEEP, None)], "an hour later");
+    assert_eq!(bench.look(), [take(0, 2, KEEP, false)], "an hour later");
     assert_eq!(bench.look(), []);
 }
 

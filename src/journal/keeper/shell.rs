@@ -223,8 +223,8 @@ impl Keeper {
                 journal,
                 sequence,
                 why,
-                spare_for,
-            } => self.take_segment(journal, sequence, why, spare_for),
+                as_spare,
+            } => self.take_segment(journal, sequence, why, as_spare),
             Decision::Discard {
                 journal,
                 stream,
@@ -288,15 +288,26 @@ impl Keeper {
     }
 
     /// Takes a delivered segment.
-    fn take_segment(&mut self, at: usize, sequence: u64, why: TakeReason, to: Option<usize>) {
-        let kept = &self.journals[at].journal;
-        let entry = kept.catalog.view().get(&sequence).cloned();
+    fn take_segment(&mut self, at: usize, sequence: u64, why: TakeReason, as_spare: bool) {
+        let entry = self.journals[at]
+            .journal
+            .catalog
+            .view()
+            .get(&sequence)
+            .cloned();
         let Some(entry) = entry else {
             return;
         };
-        self.audit
-            .tell(notice_of_removal(&entry, kept.files.journal, why));
-        match why {
+        if let Err(error) = self.take(at, &entry, as_spare) {
+            self.fail(at, "take a segment", &error);
+            if as_spare {
+                self.answer(at, Ordered::Failed(error.to_string()));
+            }
+            return;
+        }
+        let journal = self.journals[at].journal.files.journal;
+        self.audit.tell(notice_of_removal(&entry, journal, why));
+        let counter = match why {
             TakeReason::Keep => &self.counters.expired,
             TakeReason::NoRoom => {
                 tracing::warn!(
@@ -305,31 +316,25 @@ impl Keeper {
                 );
                 &self.counters.taken_early
             }
-        }
-        .fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.take(at, &entry, to) {
-            self.fail(at, "take a segment", &error);
-            if to.is_some_and(|to| self.journals[to].waiting.is_some()) {
-                self.answer(to.unwrap_or(at), Ordered::Failed(error.to_string()));
-            }
-        }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a segment out of its journal: every way a segment goes passes here. One of another
     /// journal is not used again but removed: a file's blocks of earlier uses have lower
     /// offsets than its own, which is how a segment without its header is read.
-    fn take(&mut self, at: usize, entry: &SegmentEntry, to: Option<usize>) -> io::Result<()> {
+    fn take(&mut self, at: usize, entry: &SegmentEntry, as_spare: bool) -> io::Result<()> {
         let kept = &mut self.journals[at];
         let KeptJournal { files, catalog, .. } = &kept.journal;
         catalog.remove(entry.sequence);
-        let taken = if to == Some(at) {
+        let taken = if as_spare {
             kept.spare_number += 1;
             let spare = files.recycle(entry, kept.spare_number);
             spare.map(|spare| kept.ready.push_back(spare))
         } else {
             files.remove(entry)
         };
-        if taken.is_err() {
+        if taken.is_err() && files.disk.exists(&entry.path).unwrap_or(true) {
             // It is still there, and its events with it.
             catalog.add(entry.clone());
         }

@@ -125,9 +125,8 @@ impl<'a> JournalView<'a> {
         passed.then_some(oldest)
     }
 
-    /// The oldest segment's receive time, its end and the streams that hold it, when all of
-    /// them may discard.
-    pub(super) fn oldest_discardable(&self) -> Option<(Timestamp, Offset, Vec<usize>)> {
+    /// The oldest segment, its end and the streams that hold it, when all of them may discard.
+    pub(super) fn oldest_discardable(&self) -> Option<(&'a SegmentEntry, Offset, Vec<usize>)> {
         let (oldest, end) = self.oldest()?;
         let lanes = self.lanes.iter().enumerate();
         let holders = lanes.filter(|(_, lane)| lane.cursor < end);
@@ -135,7 +134,7 @@ impl<'a> JournalView<'a> {
         let all_discard = holders.iter().all(|(_, lane)| lane.discards_oldest());
         (!holders.is_empty() && all_discard).then(|| {
             let streams = holders.into_iter().map(|(stream, _)| stream);
-            (oldest.last_used, end, streams.collect())
+            (oldest, end, streams.collect())
         })
     }
 }
