@@ -385,8 +385,8 @@ proptest! {
         let not_for_it: Vec<_> = not_for_it.map(|(block, _)| block.range()).collect();
         journal.passed = not_for_it.iter().map(|range| range.first).collect();
         let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max: None };
-        let (got, state) = run(&journal, limits, &replies, Compression::Identity);
-        for (_, range) in &got {
+        let (got, state) = run(&journal, limits, &replies, &[], Compression::Identity);
+        for (_, range) in &got.batches {
             let inside = not_for_it.iter().find(|other| other.first < range.end && range.first < other.end);
             prop_assert_eq!(inside, None);
         }

@@ -100,7 +100,8 @@ impl Surveyed {
     /// Nothing in it counts: no block, and no loss that must be kept in mind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.is_damaged() && (self.blocks == 0 || (self.trimmed && self.end <= self.entry.first))
+        let holds_events = self.is_damaged() || self.end > self.entry.first;
+        !holds_events && (self.blocks == 0 || self.trimmed)
     }
 }
 
