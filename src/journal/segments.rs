@@ -144,6 +144,8 @@ impl SegmentFiles {
             chain: order.chain,
         };
         let file = self.disk.open(spare, self.write_mode())?;
+        // A sequence is used once, even when nothing is left of the file that had it.
+        Floor::note(self, order.first, order.sequence + 1)?;
         let mut page = AlignedBuffer::with_capacity(DISK_PAGE_BYTES);
         page.extend_from_slice(&header.encode());
         file.write_durable_at(page.as_slice(), 0)?;
@@ -212,7 +214,8 @@ impl SegmentFiles {
         page.extend_from_slice(&order.trailer.encode());
         order
             .file
-            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)
+            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)?;
+        Floor::note(self, order.trailer.end, order.sequence + 1)
     }
 
     /// How segments are opened for writing.
