@@ -61,10 +61,13 @@ impl InternalShell {
         mutation: Option<Mutation>,
     ) -> io::Result<Self> {
         let gone = |finding: &Finding| match finding {
-            Finding::TornTail { .. } => true,
+            Finding::TornTail { .. } | Finding::Repaired { .. } => true,
             // A segment whose renaming was not durable may be back, before ones used since.
-            Finding::Missing { range } => range.end.0 <= oracle.overwritten_to,
-            Finding::Damaged { .. } | Finding::Alien { .. } => false,
+            Finding::Missing { range, .. } => range.end.0 <= oracle.overwritten_to,
+            Finding::Damaged { .. }
+            | Finding::Alien { .. }
+            | Finding::Cursor { .. }
+            | Finding::NodeFile { .. } => false,
         };
         let files = SegmentFiles {
             disk: Arc::new(disk.clone()),

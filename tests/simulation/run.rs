@@ -291,12 +291,13 @@ impl Run {
         let oracle = &self.oracle.journals[journal];
         for finding in findings {
             let lost = match finding {
-                Finding::TornTail { .. } => continue,
+                Finding::TornTail { .. } | Finding::Repaired { .. } => continue,
                 Finding::Alien { .. } => {
                     assert!(oracle.headless, "{finding}");
                     continue;
                 }
-                Finding::Damaged { range, .. } | Finding::Missing { range } => *range,
+                Finding::Cursor { .. } | Finding::NodeFile { .. } => panic!("{finding}"),
+                Finding::Damaged { range, .. } | Finding::Missing { range, .. } => *range,
             };
             promise!(
                 "S1",
