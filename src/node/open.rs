@@ -5,7 +5,6 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -15,6 +14,7 @@ use crate::event::InputId;
 use crate::ingest::settings::InputSettings;
 use crate::journal::cursor::{self, CursorRecord, OpenedCursor};
 use crate::journal::internal::{InternalCounters, InternalJournal};
+use crate::journal::keeper::Hold;
 use crate::journal::reader::{ReadNext, Reader};
 use crate::journal::recovery::{Recovered, recover};
 use crate::journal::segments::{Catalog, SegmentFiles};
@@ -407,7 +407,8 @@ fn open_lanes(
                 state
             }
         };
-        let cursor = Arc::new(AtomicU64::new(state.cursor.0));
+        let name = Arc::clone(&stream.stream.name);
+        let hold = Arc::new(Hold::new(name, stream.hold.clone(), state.cursor));
         let status = Arc::new(ArcSwap::from_pointee(status_of(id, &state)));
         lanes.push(LaneParts {
             journal: id,
@@ -415,7 +416,7 @@ fn open_lanes(
             record,
             reader,
             status,
-            cursor,
+            hold,
         });
     }
     Ok(lanes)

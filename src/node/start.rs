@@ -371,9 +371,9 @@ fn start_keeper(
         .map(|(number, journal)| KeptJournal {
             files: journal.files.clone(),
             catalog: Arc::clone(&journal.catalog),
-            cursors: lanes
+            holds: lanes
                 .iter()
-                .map(|stream| Arc::clone(&stream[number].cursor))
+                .map(|stream| Arc::clone(&stream[number].hold))
                 .collect(),
             // A journal without a shard is never written.
             spares: if number < plan.shard.count {

@@ -108,6 +108,21 @@ fn keeper(page: &mut Page<'_>, observed: &Observed) -> fmt::Result {
         "Bytes that segment files may take",
         one(&keeper.bytes_max),
     )?;
+    page.gauge(
+        "weir_keeper_held_bytes",
+        "Bytes of segment files that a stream still needs",
+        one(&keeper.held_bytes),
+    )?;
+    page.gauge(
+        "weir_keeper_room_bytes",
+        "Bytes those may take: the maximum, or less where others fill the disk",
+        one(&keeper.room_bytes),
+    )?;
+    page.counter(
+        "weir_keeper_discards_total",
+        "Discards that streams were told to make",
+        one(&keeper.discards),
+    )?;
     page.counter(
         "weir_keeper_waits_total",
         "Orders of a segment that had to wait for room",
