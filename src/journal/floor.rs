@@ -141,9 +141,16 @@ impl Floor {
 /// Chain hash of a segment's last block: from its trailer, or from the header of the next one.
 fn last_chain(files: &SegmentFiles, entry: &SegmentEntry) -> io::Result<Option<ChainHash>> {
     let SegmentFiles { disk, direct, .. } = files;
-    let scan = SegmentScan::open(&**disk, &entry.path, *direct, files.journal, entry.segment)?;
-    if let Ok(trailer) = scan.within(entry.file_bytes).read_trailer()? {
-        return Ok(Some(trailer.chain));
+    let scan = SegmentScan::open(&**disk, &entry.path, *direct, files.journal, entry.segment);
+    match scan {
+        Ok(scan) => {
+            if let Ok(trailer) = scan.within(entry.file_bytes).read_trailer()? {
+                return Ok(Some(trailer.chain));
+            }
+        }
+        // Someone removed the file: the room it had must not be held for ever.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     for name in disk.list(&files.dir)? {
         let later = parse_file_name(&name).is_some_and(|(sequence, _)| sequence > entry.sequence);

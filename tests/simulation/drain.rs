@@ -121,7 +121,7 @@ fn lane_turn(run: &mut Run, stream: usize, journal: usize, left: u64) -> u64 {
         steps += 1;
         if matches!(
             run.lane(stream, journal, true),
-            Came::Waits(_) | Came::Done | Came::Hangs
+            Came::Waits(_) | Came::Done | Came::Hangs | Came::Tells(_)
         ) {
             return steps;
         }
@@ -135,7 +135,6 @@ fn lane_turn(run: &mut Run, stream: usize, journal: usize, left: u64) -> u64 {
 
 /// Every journal does all it can, once.
 fn journals_round(run: &mut Run) {
-    let now = run.clock.now();
     for journal in 0..run.shape.journals {
         if let Some(node) = &mut run.node {
             let shell = &mut node.journals[journal];
@@ -144,7 +143,6 @@ fn journals_round(run: &mut Run) {
             while !shell.handed_out.is_empty() {
                 shell.compress_elsewhere(0, &mut run.tools);
             }
-            run.sync_failed |= !shell.serve_order(now.wall);
             shell.write_late();
             while !shell.out.is_empty() {
                 run.sync_failed |= !shell.complete(0);
@@ -157,14 +155,20 @@ fn journals_round(run: &mut Run) {
         run.store_records(usize::MAX);
         run.turn(journal);
     }
+    run.keep(true);
+    run.finish_spare();
+    run.keep(false);
 }
 
 fn is_drained(run: &Run, dead: Option<usize>) -> bool {
     let Some(node) = &run.node else { return false };
     let others = run.pairs().into_iter();
     let mut others = others.filter(|(stream, _)| Some(*stream) != dead);
+    // A dead stream may hold all there is: then the inputs wait for it, and only they.
+    let waits = dead.is_some() && node.journals.iter().any(|shell| shell.full);
+    let idle = node.keeper.is_idle() && node.journals.iter().all(JournalShell::is_idle);
     node.internal.is_idle()
-        && node.journals.iter().all(JournalShell::is_idle)
+        && (idle || waits)
         && others.all(|(stream, journal)| {
             let end = run.oracle.journals[journal].end();
             let durable = &run.oracle.lanes[stream][journal].durable;

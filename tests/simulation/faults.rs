@@ -10,10 +10,9 @@ use weir::position::Timestamp;
 use crate::drain::stop;
 use crate::internal_shell::{Records, Writer};
 use crate::lane_shell::Came;
-use crate::mutations::Mutation;
 use crate::random::Random;
 use crate::rot;
-use crate::run::{Run, lowest_durable};
+use crate::run::Run;
 
 /// One step, drawn from the seed.
 pub(crate) fn step(run: &mut Run) {
@@ -23,7 +22,8 @@ pub(crate) fn step(run: &mut Run) {
         260..290 => receive_body(run, journal),
         290..360 => close(run, journal),
         360..500 => complete(run, journal),
-        500..580 => open_segment(run, journal),
+        500..560 => keep(run),
+        560..580 => finish_spare(run),
         580..620 => seal(run, journal),
         620..660 => record(run),
         660..690 => compress(run, journal),
@@ -31,8 +31,8 @@ pub(crate) fn step(run: &mut Run) {
         870..885 => late_copy(run),
         885..895 => break_off(run, journal),
         895..915 => resume(run, journal),
-        915..925 => recycle(run, journal),
-        925..935 => run.check_pending(),
+        915..920 => idle(run),
+        920..935 => run.check_pending(),
         935..945 => jump(run),
         945..955 => crash(run),
         955..965 => restart(run),
@@ -106,24 +106,41 @@ fn complete(run: &mut Run, journal: usize) {
         .note(format!("write {at} of {journal}: {durable}"));
 }
 
-fn open_segment(run: &mut Run, journal: usize) {
-    use DiskOperation::{Open, Rename, SetLen, Sync, SyncDir, Write, WriteDurable};
+/// The keeper has its turn; now and then it looks at the time and the room.
+fn keep(run: &mut Run) {
+    use DiskOperation::{Open, Read, Remove, Rename, Room, Sync, SyncDir, Write, WriteDurable};
     if is_slow(run) {
         return;
     }
-    let now = run.clock.now().wall;
-    let Some(node) = &mut run.node else { return };
-    let shell = &mut node.journals[journal];
-    if shell.order.is_none() {
+    if run.random.percent(12) {
+        let among = [
+            Open,
+            Read,
+            Remove,
+            Rename,
+            Room,
+            Sync,
+            SyncDir,
+            Write,
+            WriteDurable,
+        ];
+        run.trace.note(fail(&run.disk, &mut run.random, &among));
+    }
+    let look = run.random.percent(40);
+    run.keep(look);
+}
+
+/// The file being made is full of zeros, or the disk refuses.
+fn finish_spare(run: &mut Run) {
+    if is_slow(run) {
         return;
     }
     if run.random.percent(20) {
-        let among = [Open, Rename, SetLen, Sync, SyncDir, Write, WriteDurable];
+        use DiskOperation::{Open, Rename, SetLen, Sync, SyncDir, Write};
+        let among = [Open, Rename, SetLen, Sync, SyncDir, Write];
         run.trace.note(fail(&run.disk, &mut run.random, &among));
     }
-    let opened = shell.serve_order(now);
-    run.sync_failed |= !opened;
-    run.trace.note(format!("segment for {journal}: {opened}"));
+    run.finish_spare();
 }
 
 fn seal(run: &mut Run, journal: usize) {
@@ -183,7 +200,7 @@ fn deliver(run: &mut Run, journal: usize) {
     }
     for _ in 0..=run.random.below(12) {
         match run.lane(stream, journal, false) {
-            Came::Waits(_) | Came::Hangs | Came::Done => break,
+            Came::Waits(_) | Came::Hangs | Came::Done | Came::Tells(_) => break,
             Came::Trouble => {
                 // A record whose write failed may be seen and not be there.
                 run.sync_failed = true;
@@ -195,6 +212,7 @@ fn deliver(run: &mut Run, journal: usize) {
             | Came::Measured(_)
             | Came::Recorded(_)
             | Came::Sent(..)
+            | Came::Discarded(_)
             | Came::Unreadable(_) => {}
         }
     }
@@ -237,26 +255,18 @@ fn resume(run: &mut Run, journal: usize) {
     }
 }
 
-fn recycle(run: &mut Run, journal: usize) {
-    let lowest = lowest_durable(&run.oracle, journal);
-    let Some(node) = &mut run.node else { return };
-    if run.random.percent(20) {
-        use DiskOperation::{Rename, SyncDir};
-        fail(&run.disk, &mut run.random, &[Rename, SyncDir]);
-    }
-    if let Some(end) = node.journals[journal].recycle_oldest(lowest) {
-        let oracle = &mut run.oracle.journals[journal];
-        if run.mutation != Some(Mutation::RetentionIgnoresCursors) {
-            oracle.retained_from = oracle.retained_from.max(end.0);
-        }
-        run.trace.note(format!("{journal} is recycled up to {end}"));
-    }
+/// Nothing comes and nothing goes for a while.
+fn idle(run: &mut Run) {
+    let minutes = run.random.pick(&[1, 20, 90]);
+    run.clock.advance(Duration::from_mins(minutes));
+    run.trace.note(format!("{minutes} minutes pass"));
 }
 
 fn jump(run: &mut Run) {
     let hours = run.random.pick(&[-24, -1, 1, 24]);
     let wall = run.clock.now().wall.0 + hours * 3_600_000_000;
     run.clock.set_wall(Timestamp(wall));
+    run.jumped = Some(run.clock.now().monotonic);
     run.trace.note(format!("the clock jumps {hours} h"));
 }
 

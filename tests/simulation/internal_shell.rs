@@ -38,7 +38,9 @@ pub(crate) struct Records {
 pub(crate) enum Writer {
     /// A journal's shard, with its ticket.
     Shard { journal: usize, ticket: u64 },
-    /// Somebody who told what he did or lost.
+    /// A lane that is about to give something up.
+    Lane { stream: usize, journal: usize },
+    /// Somebody who told what he did.
     Audit,
 }
 

@@ -2,11 +2,8 @@
 //! thread: what they would do at once happens here when the run says so.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use weir::block::Block;
@@ -24,7 +21,6 @@ use weir::journal::writer::{GroupWrite, SealOrder, SegmentOrder, Writer};
 use weir::metrics::ledger::{InputCounts, RejectReason};
 use weir::os::buffers::AlignedBuffer;
 use weir::os::clock::Now;
-use weir::position::{Offset, Timestamp};
 use weir::shard::core::{ShardAction, ShardCore, compress};
 
 use crate::mutations::Mutation;
@@ -68,8 +64,8 @@ pub(crate) struct JournalShell {
     pub(crate) unanswered: usize,
     /// Blocks being compressed elsewhere.
     pub(crate) handed_out: Vec<(u64, Vec<u8>, usize)>,
-    spares: VecDeque<PathBuf>,
-    spare_number: u64,
+    /// The keeper has no room: nothing is taken in until the order is served.
+    pub(crate) full: bool,
     connections: Vec<Connection>,
     /// The one input's labels.
     labels: Arc<Labels>,
@@ -103,20 +99,13 @@ impl JournalShell {
         recovered: Recovered,
         sizes: Sizes,
         mutation: Option<Mutation>,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let tail = Arc::new(Tail::new(sizes.tail_bytes_max, recovered.start.next));
-        let mut spares: VecDeque<_> = files.find_spares()?.into();
-        let spare_number = recovered.start.sequence * 1_000;
-        if spares.is_empty() {
-            // One is made before the first order; a disk that refuses is asked again then.
-            let made = files.make_spare(spare_number, &AtomicBool::new(true));
-            spares.extend(made.ok());
-        }
         let close_after = CloseAfter {
             awaited: Duration::from_millis(5),
             idle: Duration::from_millis(100),
         };
-        Ok(Self {
+        Self {
             files,
             catalog,
             tail,
@@ -135,12 +124,11 @@ impl JournalShell {
             records: Vec::new(),
             unanswered: 0,
             handed_out: Vec::new(),
-            spares,
-            spare_number,
+            full: false,
             connections: Vec::new(),
             labels: Arc::new(Labels::of_input(InputId(3))),
             mutation,
-        })
+        }
     }
 
     /// Lines come in on a connection, some of them bad; false when the gate is shut.
@@ -230,7 +218,7 @@ impl JournalShell {
     }
 
     fn is_shut(&self) -> bool {
-        self.core.gate() != GateState::Open || self.gather.closed_blocks() > 2
+        self.full || self.core.gate() != GateState::Open || self.gather.closed_blocks() > 2
     }
 
     fn connect(&mut self, oracle: &mut JournalOracle, waits: bool, body_lines: Option<u64>) {
@@ -403,40 +391,6 @@ impl JournalShell {
         self.tail.publish(&blocks);
     }
 
-    /// Serves the order for a segment, as far as the disk allows; false when it does not.
-    pub(crate) fn serve_order(&mut self, now: Timestamp) -> bool {
-        let Some(order) = self.order.take() else {
-            return true;
-        };
-        let spare = match self.spares.pop_front() {
-            Some(spare) => Ok(spare),
-            None => {
-                self.spare_number += 1;
-                self.files
-                    .make_spare(self.spare_number, &AtomicBool::new(true))
-            }
-        };
-        let used = spare.and_then(|spare| {
-            let used = self.files.put_to_use(&spare, &order, now);
-            if used.is_err() && self.files.disk.exists(&spare).unwrap_or(true) {
-                self.spares.push_back(spare);
-            }
-            used
-        });
-        match used {
-            Ok((opened, entry)) => {
-                self.catalog.add(entry);
-                self.core.opened(opened);
-                true
-            }
-            Err(_) => {
-                self.core.open_failed();
-                self.paused = true;
-                false
-            }
-        }
-    }
-
     /// Mutation: writes the core believes done are done now.
     pub(crate) fn write_late(&mut self) {
         for group in std::mem::take(&mut self.unwritten) {
@@ -489,29 +443,6 @@ impl JournalShell {
         self.core
             .compressed(slot, done, &mut *tools.codec)
             .expect("encodes");
-    }
-
-    /// The oldest segment is used again when every stream is past it, as the keeper does.
-    pub(crate) fn recycle_oldest(&mut self, lowest: Offset) -> Option<Offset> {
-        let segments = self.catalog.list();
-        let oldest = segments.first()?;
-        // A stream is past it, so a later segment has a block.
-        let end = match self.mutation {
-            Some(Mutation::RetentionIgnoresCursors) => oldest.end?,
-            _ => oldest.end.filter(|end| *end < lowest)?,
-        };
-        self.spare_number += 1;
-        self.catalog.remove(oldest.sequence);
-        // Refused by the disk, the file stays what it was; the next start finds it.
-        if let Ok(spare) = self.files.recycle(oldest, self.spare_number) {
-            self.spares.push_back(spare);
-        }
-        Some(end)
-    }
-
-    /// A file that waits to become a segment.
-    pub(crate) fn a_spare(&self) -> Option<PathBuf> {
-        self.spares.front().cloned()
     }
 
     /// True when nothing is left to be done.

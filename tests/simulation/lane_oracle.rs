@@ -18,6 +18,8 @@ pub(crate) struct LaneOracle {
     /// Fate of each offset.
     got: Vec<bool>,
     discarded: Vec<bool>,
+    /// A loss of it is in a durable audit event.
+    told: Vec<bool>,
     /// Every event below has a fate.
     fated_to: u64,
     /// Ranges that were sent, with the identity they went under.
@@ -97,17 +99,27 @@ impl LaneOracle {
         self.unrecorded_since.get_or_insert(now);
     }
 
-    /// Events were given up as damaged.
-    pub(crate) fn discarded(&mut self, journal: &JournalOracle, range: OffsetRange) {
+    /// A loss is in a durable audit event.
+    pub(crate) fn told(&mut self, range: OffsetRange) {
+        mark(&mut self.told, range);
+    }
+
+    /// Events are given up: by order of the keeper, or because they cannot be read.
+    pub(crate) fn discarded(&mut self, journal: &JournalOracle, range: OffsetRange, order: bool) {
+        let is = |fates: &Vec<bool>, at| fates.get(at).copied().unwrap_or(false);
         for offset in range.first.0..range.end.0 {
             let at = usize::try_from(offset).expect("few events");
-            let old_news =
-                offset < journal.retained_from && self.got.get(at).copied().unwrap_or(false);
+            let fated = is(&self.got, at) || is(&self.discarded, at);
             promise!(
                 "S1",
-                old_news || journal.was_hit(offset),
+                order || (offset < journal.retained_from && fated) || journal.was_hit(offset),
                 "{range}: event {offset} is given up and was not hit; damaged: {:?}",
                 journal.damaged
+            );
+            promise!(
+                "S6",
+                is(&self.told, at),
+                "event {offset} is given up, and no durable audit event says so"
             );
         }
         mark(&mut self.discarded, range);

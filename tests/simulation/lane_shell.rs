@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use weir::batch::{Batch, Compression, CursorState};
 use weir::journal::cursor::{CursorRecord, OpenedCursor};
-use weir::journal::reader::{ReadNext, Reader};
+use weir::journal::keeper::Hold;
+use weir::journal::reader::{GapReason, ReadNext, Reader};
+use weir::journal::settings::HoldPolicy;
 use weir::metrics::ledger::DiscardReason;
 use weir::position::{JournalId, Offset, OffsetRange};
 use weir::stream::encode::Encoder;
@@ -48,6 +50,10 @@ pub(crate) enum Came {
     Recorded(u64),
     Sent(OffsetRange, Reply),
     Unreadable(OffsetRange),
+    /// It tells what it is about to give up, and waits until that is durable.
+    Tells(OffsetRange),
+    /// Its oldest events are given up by order.
+    Discarded(Offset),
     Waits(Option<Duration>),
     Hangs,
     Done,
@@ -64,6 +70,29 @@ pub(crate) struct LaneShell {
     mutation: Option<Mutation>,
     /// Mutation: the try that failed is forgotten.
     forgotten: bool,
+    hold: Arc<Hold>,
+    /// What is about to be given up, and whether that is durable in an audit event by now.
+    telling: Option<Telling>,
+    /// Events whose loss is in a durable audit event of this life.
+    told: OffsetRange,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Telling {
+    range: OffsetRange,
+    what: Loss,
+    durable: Option<bool>,
+}
+
+/// What is about to be given up.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    /// What lies at the offset asked for is gone or damaged.
+    Gap(DiscardReason),
+    /// A block of the batch does not give its events.
+    Unreadable,
+    /// The keeper wants it.
+    Order(DiscardReason),
 }
 
 /// Where a lane's things come from when a node opens.
@@ -71,6 +100,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) stream: &'a Arc<str>,
     pub(crate) journal: JournalId,
     pub(crate) limits: BatchLimits,
+    pub(crate) policy: HoldPolicy,
     pub(crate) compression: Compression,
     pub(crate) mutation: Option<Mutation>,
 }
@@ -89,6 +119,8 @@ pub(crate) struct Around<'a> {
     pub(crate) journal: &'a JournalOracle,
     pub(crate) now: Duration,
     pub(crate) late: &'a mut Vec<LateCopy>,
+    /// Where an audit event goes that has to be durable before something is given up.
+    pub(crate) audit: &'a mut Option<OffsetRange>,
     /// Asked for only when a batch is sent, with its number of events.
     pub(crate) reply: &'a mut dyn FnMut(u64) -> Reply,
 }
@@ -129,6 +161,8 @@ impl LaneShell {
             state.cuts.clear();
         }
         let stream = Arc::clone(opening.stream);
+        let (policy, cursor) = (opening.policy.clone(), state.cursor);
+        let hold = Hold::new(Arc::clone(&stream), policy, cursor);
         Ok(Self {
             core: Lane::new(stream, opening.journal, opening.limits, state),
             record,
@@ -138,6 +172,12 @@ impl LaneShell {
             written: 0,
             mutation: opening.mutation,
             forgotten: false,
+            hold: Arc::new(hold),
+            telling: None,
+            told: OffsetRange {
+                first: cursor,
+                end: cursor,
+            },
         })
     }
 
@@ -154,6 +194,21 @@ impl LaneShell {
         hung
     }
 
+    /// How the keeper sees the lane.
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        &self.hold
+    }
+
+    /// The audit event of a loss is durable, or could not be made so.
+    pub(crate) fn answered(&mut self, durable: bool, oracle: &mut LaneOracle) {
+        if let Some(telling) = &mut self.telling {
+            telling.durable = Some(durable);
+            if durable {
+                oracle.told(telling.range);
+            }
+        }
+    }
+
     pub(crate) fn hangs(&self) -> bool {
         self.hangs
     }
@@ -168,6 +223,24 @@ impl LaneShell {
 
     /// Does the next thing.
     pub(crate) fn step(&mut self, around: &mut Around<'_>) -> Came {
+        if let Some(telling) = self.telling {
+            return match telling.durable {
+                None => Came::Tells(telling.range),
+                Some(durable) => self.go_on(telling, durable, around),
+            };
+        }
+        if let Some(order) = self.hold.discard_order() {
+            // A delivery that is under way is broken off for it.
+            self.hangs = false;
+            let range = OffsetRange {
+                first: self.core.state().cursor,
+                end: order.to,
+            };
+            if range.is_empty() {
+                return self.record(self.core.state().clone(), around);
+            }
+            return self.tell(range, Loss::Order(order.reason), around);
+        }
         if self.hangs || self.forgotten {
             return Came::Hangs;
         }
@@ -182,12 +255,13 @@ impl LaneShell {
                     self.core.end();
                     Came::End
                 }
-                Ok(ReadNext::Gap { range, .. }) => {
-                    if self.mutation != Some(Mutation::GapsUntold) {
-                        around.oracle.discarded(around.journal, range);
-                    }
-                    self.core.gap(range, DiscardReason::Damaged);
-                    Came::Gap(range)
+                Ok(ReadNext::Gap { range, why }) => {
+                    let reason = match why {
+                        GapReason::Gone => DiscardReason::Missing,
+                        GapReason::Damaged(_) => DiscardReason::Damaged,
+                    };
+                    let first = offset;
+                    self.tell(OffsetRange { first, ..range }, Loss::Gap(reason), around)
                 }
                 Err(_) => Came::Trouble,
             },
@@ -208,6 +282,52 @@ impl LaneShell {
                 Came::Waits(until)
             }
             LaneAction::Done => Came::Done,
+        }
+    }
+
+    /// Has a loss told before it takes effect; what was told in this life is not told again.
+    fn tell(&mut self, range: OffsetRange, what: Loss, around: &mut Around<'_>) -> Came {
+        let mut telling = Telling {
+            range,
+            what,
+            durable: None,
+        };
+        let known = self.told.first <= range.first && range.end <= self.told.end;
+        if known || self.mutation == Some(Mutation::LossesUntold) {
+            telling.durable = Some(true);
+            return self.go_on(telling, true, around);
+        }
+        *around.audit = Some(range);
+        self.telling = Some(telling);
+        Came::Tells(range)
+    }
+
+    /// A loss was told, or could not be: then nothing is given up.
+    fn go_on(&mut self, telling: Telling, durable: bool, around: &mut Around<'_>) -> Came {
+        self.telling = None;
+        if !durable {
+            return Came::Trouble;
+        }
+        let Telling { range, what, .. } = telling;
+        self.told = range;
+        let is_order = matches!(what, Loss::Order(_));
+        if self.mutation != Some(Mutation::GapsUntold) {
+            around.oracle.discarded(around.journal, range, is_order);
+        }
+        match what {
+            Loss::Gap(reason) => {
+                self.core.gap(range, reason);
+                Came::Gap(range)
+            }
+            Loss::Unreadable => {
+                self.core.unreadable(range, around.now);
+                Came::Unreadable(range)
+            }
+            Loss::Order(reason) => {
+                self.core.discard_to(range.end, reason, around.now);
+                self.record(self.core.state().clone(), around);
+                Came::Discarded(range.end)
+            }
         }
     }
 
@@ -237,6 +357,7 @@ impl LaneShell {
                 self.written += 1;
                 around.oracle.recorded(around.journal, &state);
                 self.core.recorded();
+                self.hold.pass(state.cursor);
                 Came::Recorded(state.cursor.0)
             }
             Err(_) => Came::Trouble,
@@ -254,11 +375,7 @@ impl LaneShell {
         );
         let parcel = match around.encoder.encode(batch, self.compression) {
             Ok(parcel) => parcel,
-            Err(unreadable) => {
-                around.oracle.discarded(around.journal, unreadable.range);
-                self.core.unreadable(unreadable.range, around.now);
-                return Came::Unreadable(unreadable.range);
-            }
+            Err(unreadable) => return self.tell(unreadable.range, Loss::Unreadable, around),
         };
         let range = batch.id.range;
         let reply = (around.reply)(range.events());
@@ -293,6 +410,7 @@ impl LaneShell {
             }
             Reply::Hang { .. } => self.hangs = true,
         }
+        self.hold.set_failing(self.core.attempt() > 0);
         if reply == Reply::Late {
             around.late.push(LateCopy { range, text });
         }

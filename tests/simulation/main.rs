@@ -11,6 +11,7 @@ mod drain;
 mod faults;
 mod internal_shell;
 mod journal_shell;
+mod keeper_shell;
 mod lane_oracle;
 mod lane_shell;
 mod mutations;

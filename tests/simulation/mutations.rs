@@ -32,6 +32,8 @@ pub(crate) enum Mutation {
     CutsForgotten,
     /// What cannot be read is passed over without a word.
     GapsUntold,
+    /// Events are given up before the audit event that says so is durable.
+    LossesUntold,
     /// Senders are told before their rejects are durable.
     RejectsNotAwaited,
     /// Writers of records are told without anything being written.
@@ -52,7 +54,7 @@ pub(crate) enum Mutation {
 
 impl Mutation {
     /// Each with the promises it may break: what is seen first depends on the run.
-    pub(crate) const ALL: [(Self, &'static [&'static str]); 21] = [
+    pub(crate) const ALL: [(Self, &'static [&'static str]); 22] = [
         (Self::AckBeforeSync, &["S1"]),
         (Self::PublishedBeforeDurable, &["S1"]),
         (Self::WrittenBeforeWriting, &["S1"]),
@@ -66,6 +68,7 @@ impl Mutation {
         (Self::CutsUnrecorded, &["S4"]),
         (Self::CutsForgotten, &["S4"]),
         (Self::GapsUntold, &["S1"]),
+        (Self::LossesUntold, &["S6"]),
         (Self::RejectsNotAwaited, &["S1"]),
         (Self::RecordsAnsweredUnwritten, &["S6"]),
         (Self::RejectsUncounted, &["S5"]),

@@ -3,9 +3,10 @@
 //! nothing of how the journal works. `lane_oracle` has the destinations' side.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use weir::metrics::ledger::InputCounts;
-use weir::position::{OffsetRange, Timestamp};
+use weir::position::{Offset, OffsetRange, Timestamp};
 
 use crate::lane_oracle::LaneOracle;
 use crate::promise::promise;
@@ -27,6 +28,10 @@ pub(crate) struct JournalOracle {
     by_line: HashMap<Vec<u8>, (usize, usize)>,
     /// The event at each offset, over all lives of the node.
     events: Vec<Vec<u8>>,
+    /// When, by the monotonic clock, each was first seen.
+    known_since: Vec<Duration>,
+    /// Now, by the monotonic clock.
+    pub(crate) now: Duration,
     /// Bytes of them, without line ends.
     event_bytes: u64,
     /// Rejects that are durable: connection and line number from 1.
@@ -137,6 +142,7 @@ impl JournalOracle {
         sender.next += 1;
         self.event_bytes += line.len() as u64 - 1;
         self.events.push(line.to_vec());
+        self.known_since.push(self.now);
     }
 
     /// Receive times of a block that is new in the journal.
@@ -151,6 +157,12 @@ impl JournalOracle {
     /// Events known, that is one past the last offset in use.
     pub(crate) fn end(&self) -> u64 {
         self.events.len() as u64
+    }
+
+    /// Since when the event before `end` is known; it is the youngest below.
+    pub(crate) fn known_since(&self, end: Offset) -> Duration {
+        let last = usize::try_from(end.0.saturating_sub(1)).expect("few events");
+        self.known_since.get(last).copied().unwrap_or(self.now)
     }
 
     pub(crate) fn event(&self, offset: u64) -> &[u8] {

@@ -175,7 +175,7 @@ fn index(run: &mut Run, journal: usize) {
 /// A file that waits to become a segment has nothing that could be lost.
 fn spare(run: &mut Run, journal: usize) {
     let Some(node) = &run.node else { return };
-    let Some(path) = node.journals[journal].a_spare() else {
+    let Some(path) = node.keeper.a_spare(journal) else {
         return;
     };
     if run.random.percent(50) {

@@ -9,9 +9,12 @@ use std::time::Duration;
 use weir::batch::Compression;
 use weir::block::codec::{CompressionLevel, Inflater, best_codec};
 use weir::journal::cursor::{self, CursorRecord};
+use weir::journal::keeper::watch::PAUSE_AFTER_JUMP;
 use weir::journal::reader::{ReadNext, Reader};
 use weir::journal::recovery::{Finding, recover};
 use weir::journal::segments::{Catalog, SegmentFiles};
+use weir::journal::settings::{HoldPolicy, RoomLimit, RoomSettings, WhenFull};
+use weir::metrics::ledger::DiscardReason;
 use weir::os::clock::{Clock as _, FakeClock};
 use weir::os::disk::Disk as _;
 use weir::os::memory_disk::MemoryDisk;
@@ -23,6 +26,7 @@ use crate::drain::{drain, stop};
 use crate::faults;
 use crate::internal_shell::{InternalShell, Records, Writer};
 use crate::journal_shell::{JournalShell, Sizes, Tools, told};
+use crate::keeper_shell::{KeeperShell, Kept};
 use crate::lane_oracle::LaneOracle;
 use crate::lane_shell::{Around, Came, LaneShell, LateCopy, Opening, Reply};
 use crate::mutations::Mutation;
@@ -55,6 +59,9 @@ pub(crate) struct Run {
     pub(crate) late: Vec<Vec<Vec<LateCopy>>>,
     /// Audit events written so far.
     pub(crate) told: u64,
+    /// When the wall clock jumped last, and when the node started last; both monotonic.
+    pub(crate) jumped: Option<Duration>,
+    started: Duration,
     /// A sync failed since the last crash: what the disk shows need not be what it has.
     pub(crate) sync_failed: bool,
 }
@@ -68,6 +75,8 @@ pub(crate) struct Shape {
     direct: bool,
     sizes: Sizes,
     batches: Vec<BatchLimits>,
+    room: RoomSettings,
+    policies: Vec<HoldPolicy>,
     compression: Compression,
     steps: u64,
     /// Stream 1 refuses everything until then.
@@ -81,6 +90,7 @@ pub(crate) struct Shape {
 pub(crate) struct Node {
     pub(crate) journals: Vec<JournalShell>,
     pub(crate) internal: InternalShell,
+    pub(crate) keeper: KeeperShell,
     /// By stream, then by journal.
     pub(crate) lanes: Vec<Vec<LaneShell>>,
 }
@@ -121,6 +131,8 @@ impl Run {
             slow_until: 0,
             late: (0..streams).map(|_| late()).collect(),
             told: 0,
+            jumped: None,
+            started: Duration::ZERO,
             sync_failed: false,
         }
     }
@@ -144,7 +156,8 @@ impl Run {
     pub(crate) fn start(&mut self) {
         for attempt in 0.. {
             match self.open() {
-                Ok(()) => return,
+                // The keeper's first look is at once.
+                Ok(()) => return self.keep(true),
                 Err(error) => self.trace.note(format!("start fails: {:?}", error.kind())),
             }
             assert!(
@@ -222,6 +235,7 @@ impl Run {
                     stream: &name,
                     journal: journal_id(journal),
                     limits: self.shape.batches[stream],
+                    policy: self.shape.policies[stream].clone(),
                     compression: self.shape.compression,
                     mutation: self.mutation,
                 };
@@ -231,9 +245,22 @@ impl Run {
             }
             lanes.push(of_stream);
         }
+        let holds = (0..journals.len()).map(|journal| {
+            let holds = lanes.iter().map(|lanes| Arc::clone(lanes[journal].hold()));
+            holds.collect()
+        });
+        let keeper = KeeperShell::open(
+            &self.disk,
+            self.shape.room.clone(),
+            &journals,
+            holds.collect(),
+            self.mutation,
+        )?;
+        self.started = self.clock.now().monotonic;
         self.node = Some(Node {
             journals,
             internal,
+            keeper,
             lanes,
         });
         Ok(())
@@ -273,8 +300,9 @@ impl Run {
         );
         let counts: Vec<_> = recovered.totals.iter().map(|(_, counts)| *counts).collect();
         let sizes = self.shape.sizes;
-        let shell = JournalShell::new(files, catalog, recovered, sizes, self.mutation)?;
+        let shell = JournalShell::new(files, catalog, recovered, sizes, self.mutation);
         let start = shell.catalog.start().unwrap_or_default();
+        self.oracle.journals[journal].now = self.clock.now().monotonic;
         self.read_all(journal, &shell, start)?;
         let oracle = &mut self.oracle.journals[journal];
         promise!(
@@ -368,6 +396,7 @@ impl Run {
         let idle_core = !self.quiet && self.random.percent(30);
         if let Some(node) = &mut self.node {
             let oracle = &mut self.oracle.journals[journal];
+            oracle.now = self.clock.now().monotonic;
             node.journals[journal].turn(&mut self.tools, oracle, idle_core);
         }
     }
@@ -389,8 +418,14 @@ impl Run {
         let Some(node) = &mut self.node else { return };
         for (records, durable) in node.internal.store(requests, &mut self.oracle.internal) {
             self.sync_failed |= !durable;
-            let Writer::Shard { journal, ticket } = records.writer else {
-                continue;
+            let (journal, ticket) = match records.writer {
+                Writer::Shard { journal, ticket } => (journal, ticket),
+                Writer::Lane { stream, journal } => {
+                    let oracle = &mut self.oracle.lanes[stream][journal];
+                    node.lanes[stream][journal].answered(durable, oracle);
+                    continue;
+                }
+                Writer::Audit => continue,
             };
             if durable {
                 self.oracle.journals[journal].recorded(&records.lines);
@@ -400,6 +435,69 @@ impl Run {
             shell.core.recorded(ticket, durable);
             self.trace
                 .note(format!("rejects {ticket} of {journal}: {durable}"));
+        }
+    }
+
+    /// The keeper has its turn; what it does is judged.
+    pub(crate) fn keep(&mut self, look: bool) {
+        let now = self.clock.now();
+        let Some(node) = &mut self.node else { return };
+        if look {
+            node.keeper.look();
+        }
+        for kept in node.keeper.act(&mut node.journals, now) {
+            self.trace.note(format!("keeper: {kept:?}"));
+            match kept {
+                Kept::Opened { opened, .. } => self.sync_failed |= !opened,
+                Kept::Taken { journal, end } => {
+                    for (stream, lanes) in self.oracle.lanes.iter().enumerate() {
+                        let cursor = lanes[journal].durable.cursor;
+                        promise!(
+                            "S1",
+                            cursor >= end,
+                            "{journal} is taken up to {end}, and stream {stream} is at {cursor}"
+                        );
+                    }
+                    let oracle = &mut self.oracle.journals[journal];
+                    oracle.retained_from = oracle.retained_from.max(end.0);
+                }
+                Kept::Discard {
+                    journal,
+                    stream,
+                    to,
+                    reason,
+                } => {
+                    let policy = &self.shape.policies[stream];
+                    let held = now.monotonic - self.oracle.journals[journal].known_since(to);
+                    // Behind a jump that nobody could see ages are what the wall clock says.
+                    let jumped = self.jumped.is_some_and(|at| {
+                        at < self.started || now.monotonic - at >= PAUSE_AFTER_JUMP
+                    });
+                    let allowed = match reason {
+                        DiscardReason::JournalFull => policy.when_full == WhenFull::DiscardOldest,
+                        DiscardReason::BacklogMax => policy.backlog_bytes_max.is_some(),
+                        DiscardReason::HoldMax => {
+                            policy.hold_max.is_some_and(|max| held >= max || jumped)
+                        }
+                        DiscardReason::Damaged | DiscardReason::Missing => false,
+                    };
+                    promise!(
+                        "S1",
+                        allowed,
+                        "{journal}: stream {stream} is told to give up what is below {to}, known for {held:?}, by {reason:?}; {policy:?}"
+                    );
+                }
+                Kept::Other(_) => {}
+            }
+        }
+    }
+
+    /// The spare that is being made is done.
+    pub(crate) fn finish_spare(&mut self) {
+        let Some(node) = &mut self.node else { return };
+        if let Some(made) = node.keeper.finish_spare(&mut node.journals) {
+            self.sync_failed |= !made;
+            self.trace.note(format!("a spare is made: {made}"));
         }
     }
 
@@ -415,6 +513,7 @@ impl Run {
             return Came::Hangs;
         }
         let random = &mut self.random;
+        let mut audit = None;
         let mut reply = |events: u64| match random.below(100) {
             chance if dead => Reply::Hang {
                 has_it: chance < 50,
@@ -437,8 +536,17 @@ impl Run {
             journal: &self.oracle.journals[journal],
             now: self.clock.now().monotonic,
             late: &mut self.late[stream][journal],
+            audit: &mut audit,
             reply: &mut reply,
         });
+        if let Some(range) = audit {
+            self.told += 1;
+            let lines = format!("{{\"audit\":{},\"lost\":\"{range}\"}}\n", self.told);
+            node.internal.hand_over(Records {
+                writer: Writer::Lane { stream, journal },
+                lines: lines.into_bytes(),
+            });
+        }
         let state = node.lanes[stream][journal].state();
         let oracle = &mut self.oracle.lanes[stream][journal];
         oracle.balances(&self.oracle.journals[journal], state);
@@ -490,10 +598,17 @@ impl Shape {
             age_max: Duration::from_millis(random.pick(&[1, 50, 1_000])),
             records_max: (large_bodies == 0 && random.percent(40)).then(|| 1 + random.below(20)),
         };
+        let segment_bytes = random.pick(&[64, 64, 128, 256]) * 1024;
+        let segments = random.pick(&[6, 8, 12, 100]);
+        let room = RoomSettings {
+            bytes_max: RoomLimit::Bytes(segments * segment_bytes),
+            free_bytes_min: 0,
+            keep: random.pick(&[None, Some(0), Some(60), Some(7 * 24 * 60)].map(minutes)),
+        };
         Self {
             journals: random.pick(&[1, 2, 2]),
             streams,
-            segment_bytes: random.pick(&[64, 64, 128, 256]) * 1024,
+            segment_bytes,
             direct: random.percent(70),
             sizes: Sizes {
                 tail_bytes_max: random.pick(&[1, 10_000, 100_000]),
@@ -501,12 +616,30 @@ impl Shape {
                 pending_bytes_max: random.pick(&[8_192, 65_536]),
             },
             batches: (0..streams).map(|_| batch(random)).collect(),
+            room,
+            policies: (0..streams)
+                .map(|_| policy(random, segment_bytes))
+                .collect(),
             compression: random.pick(&[Compression::Gzip, Compression::Identity]),
             steps,
             refuses_until: random.below(steps),
             dead_stream: (streams > 1 && random.percent(25)).then(|| random.index(streams)),
             large_bodies,
         }
+    }
+}
+
+fn minutes(minutes: Option<u64>) -> Option<Duration> {
+    minutes.map(Duration::from_mins)
+}
+
+fn policy(random: &mut Random, segment_bytes: u64) -> HoldPolicy {
+    HoldPolicy {
+        when_full: random.pick(&[WhenFull::Block, WhenFull::DiscardOldest]),
+        hold_max: random.pick(&[None, Some(30), Some(7 * 24 * 60)].map(minutes)),
+        backlog_bytes_max: random
+            .percent(20)
+            .then(|| random.pick(&[1, 3]) * segment_bytes),
     }
 }
 
@@ -517,13 +650,4 @@ pub(crate) fn journal_id(journal: usize) -> JournalId {
 pub(crate) fn record_path(stream: usize, journal: usize) -> PathBuf {
     let name = cursor::file_name(&format!("stream-{stream}"), journal_id(journal));
     Path::new("/d/cursors").join(name)
-}
-
-/// Used by the faults: the lowest durable cursor in a journal.
-pub(crate) fn lowest_durable(oracle: &Oracle, journal: usize) -> Offset {
-    let cursors = oracle
-        .lanes
-        .iter()
-        .map(|lanes| lanes[journal].durable.cursor);
-    cursors.min().unwrap_or_default()
 }
