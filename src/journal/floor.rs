@@ -1,24 +1,28 @@
 //! The floor of a journal: up to where its segments were taken by retention, so that what is
-//! gone by order is never called missing, and nothing below is ever used again.
+//! gone by order is never called missing; and how far the journal has come, so that nothing
+//! below is ever used again and what was cut off the newest segment is known.
 //!
 //! One record of two pages (`slots`) in the journal's directory, made before its first
-//! segment and raised, durably, before a segment is removed or used again. A journal whose
-//! segments are all gone goes on at its floor, with the floor's chain and sequence.
+//! segment; raised, durably, before a segment is put to use, removed or used again, and when
+//! one is sealed.
+//! A journal whose segments are all gone goes on at its floor, with the floor's chain and
+//! sequence.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::journal::format::{self, ChainHash, FormatError};
 use crate::journal::scan::{SegmentScan, read_header};
 use crate::journal::segments::{SegmentEntry, SegmentFiles, parse_file_name};
-use crate::journal::slots::{Slot, SlotFile, SlotOwner};
+use crate::journal::slots::{self, Slot, SlotFile, SlotOwner};
+use crate::os::disk::Disk;
 use crate::position::Offset;
 
 /// Name of the record in the journal's directory.
 pub const FILE: &str = "floor";
 
 const MAGIC: [u8; 8] = *b"WEIRFLR1";
-const PAYLOAD_BYTES: usize = 48;
+const PAYLOAD_BYTES: usize = 56;
 
 /// What the record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,8 +31,10 @@ pub struct FloorState {
     pub removed_to: Offset,
     /// Chain hash of the last block below; zero when there was none, or when nothing said it.
     pub chain: ChainHash,
-    /// No segment with this sequence or a higher one was taken or removed.
+    /// No segment with this sequence or a higher one was ever put to use.
     pub sequence_next: u64,
+    /// Events below were durable once: where the newest segment begins, or ends when sealed.
+    pub durable_to: Offset,
 }
 
 impl FloorState {
@@ -41,6 +47,7 @@ impl FloorState {
         };
         Self {
             sequence_next: self.sequence_next.max(other.sequence_next),
+            durable_to: self.durable_to.max(other.durable_to),
             ..higher
         }
     }
@@ -134,8 +141,30 @@ impl Floor {
             removed_to,
             chain: last_chain(files, entry)?.unwrap_or_default(),
             sequence_next: entry.sequence + 1,
+            durable_to: removed_to,
         })
     }
+
+    /// Notes how far the journal has come: events below `durable_to` are durable, and sequences
+    /// below `sequence_next` were used.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn note(files: &SegmentFiles, durable_to: Offset, sequence_next: u64) -> io::Result<()> {
+        Self::open(files)?.raise(FloorState {
+            durable_to,
+            sequence_next,
+            ..FloorState::default()
+        })
+    }
+}
+
+/// Node ids that a floor's sound pages carry, whoever's it is.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn nodes_of(disk: &dyn Disk, path: &Path) -> io::Result<Vec<[u8; 16]>> {
+    slots::nodes_of(disk, path, &MAGIC)
 }
 
 /// Chain hash of a segment's last block: from its trailer, or from the header of the next one.
@@ -197,6 +226,7 @@ fn encode(state: FloorState) -> [u8; PAYLOAD_BYTES] {
     payload[0..8].copy_from_slice(&state.removed_to.0.to_le_bytes());
     payload[8..16].copy_from_slice(&state.sequence_next.to_le_bytes());
     payload[16..48].copy_from_slice(&state.chain);
+    payload[48..56].copy_from_slice(&state.durable_to.0.to_le_bytes());
     payload
 }
 
@@ -205,5 +235,6 @@ fn decode(payload: &[u8]) -> Option<FloorState> {
         removed_to: Offset(format::u64_at(payload, 0)),
         sequence_next: format::u64_at(payload, 8),
         chain: format::array_at(payload, 16),
+        durable_to: Offset(format::u64_at(payload, 48)),
     })
 }

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::journal::floor::Floor;
 use crate::journal::format::SegmentHeader;
+use crate::journal::recovery::quarantine::Quarantine;
 use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::AlignedBuffer;
@@ -143,6 +144,8 @@ impl SegmentFiles {
             chain: order.chain,
         };
         let file = self.disk.open(spare, self.write_mode())?;
+        // A sequence is used once, even when nothing is left of the file that had it.
+        Floor::note(self, order.first, order.sequence + 1)?;
         let mut page = AlignedBuffer::with_capacity(DISK_PAGE_BYTES);
         page.extend_from_slice(&header.encode());
         file.write_durable_at(page.as_slice(), 0)?;
@@ -211,7 +214,8 @@ impl SegmentFiles {
         page.extend_from_slice(&order.trailer.encode());
         order
             .file
-            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)
+            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)?;
+        Floor::note(self, order.trailer.end, order.sequence + 1)
     }
 
     /// How segments are opened for writing.
@@ -270,6 +274,8 @@ pub struct SegmentEntry {
 #[derive(Debug, Default)]
 pub struct Catalog {
     segments: Mutex<BTreeMap<u64, SegmentEntry>>,
+    /// Where readers put what they find damaged; set when the journal is recovered.
+    quarantine: OnceLock<Arc<Quarantine>>,
 }
 
 impl Catalog {
@@ -283,6 +289,24 @@ impl Catalog {
         if let Some(entry) = self.lock().get_mut(&sequence) {
             entry.end = Some(end);
         }
+    }
+
+    /// True while the segment of that sequence is in use: its file is not yet another's.
+    #[must_use]
+    pub fn holds(&self, sequence: u64) -> bool {
+        self.lock().contains_key(&sequence)
+    }
+
+    /// Gives the journal's readers a quarantine; the first one stays.
+    pub fn set_quarantine(&self, quarantine: Arc<Quarantine>) {
+        // A journal is recovered once in a run; a second quarantine would tell things twice.
+        drop(self.quarantine.set(quarantine));
+    }
+
+    /// Where readers put what they find damaged.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<&Arc<Quarantine>> {
+        self.quarantine.get()
     }
 
     /// Takes a segment out, before its file is removed.

@@ -59,6 +59,7 @@ impl<'a> Repairer<'a> {
             removed_to: oldest.map_or(Offset(0), |oldest| oldest.entry.first),
             chain: oldest.map_or([0; 32], |oldest| oldest.chain_before),
             sequence_next: survey.sequence_next,
+            durable_to: survey.next,
         };
         let read = &survey.floor;
         let what = match (&read.damage, read.state) {

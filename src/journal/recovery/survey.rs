@@ -98,7 +98,8 @@ impl Surveyed {
     /// Nothing in it counts: no block, and no loss that must be kept in mind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.is_damaged() && (self.blocks == 0 || (self.trimmed && self.end <= self.entry.first))
+        let holds_events = self.is_damaged() || self.end > self.entry.first;
+        !holds_events && (self.blocks == 0 || self.trimmed)
     }
 }
 
@@ -195,9 +196,10 @@ pub fn survey(files: &SegmentFiles, cursors_end: Offset) -> io::Result<Survey> {
     segments.sort_by_key(|segment| segment.entry.sequence);
     let floor = read_floor(files)?;
     trim_superseded(&mut segments);
+    let durable_to = floor.state.map_or(Offset(0), |floor| floor.durable_to);
     let claims = Claims {
         unreadable,
-        cursors_end,
+        highest: cursors_end.max(durable_to),
     };
     let (missing, next) = judge(&mut segments, &claims, floor.state.as_ref());
     let below = floor.state.unwrap_or_default();
@@ -476,7 +478,8 @@ struct Claims {
     /// Segments are put to use at the durable end: their first offset is a claim, even when
     /// nothing but the name is left.
     unreadable: Vec<(u64, Offset)>,
-    cursors_end: Offset,
+    /// Of cursors, and of the floor: the end of the newest segment that was sealed.
+    highest: Offset,
 }
 
 impl Claims {
@@ -488,12 +491,12 @@ impl Claims {
         let firsts = lost.map(|(of, first)| (*of, *first));
         let next = next.map(|next| (next.entry.sequence, next.entry.first));
         let nearest = firsts.chain(next).min_by_key(|(of, _)| *of);
-        nearest.map_or(self.cursors_end, |(_, first)| first)
+        nearest.map_or(self.highest, |(_, first)| first)
     }
 
     fn end(&self) -> Offset {
         let lost = self.unreadable.iter().map(|(_, first)| *first);
-        lost.max().unwrap_or_default().max(self.cursors_end)
+        lost.max().unwrap_or_default().max(self.highest)
     }
 }
 
