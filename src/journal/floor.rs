@@ -110,11 +110,9 @@ impl Floor {
     /// # Errors
     /// When the disk refuses; the state before is still there then.
     pub fn raise(&mut self, state: FloorState) -> io::Result<()> {
-        let raised = self.state.unwrap_or_default().raised_to(state);
-        if self.state != Some(raised) {
-            self.restore(raised)?;
-        }
-        Ok(())
+        // Written even where the file says so already: what a write that failed left in the
+        // page cache is read, and is not durable.
+        self.restore(state)
     }
 
     /// Writes what is known to both pages, so that one stands in for the other: a floor one

@@ -67,7 +67,7 @@ pub(crate) fn stop(run: &mut Run) {
             run.sync_failed |= shell.files.seal(&order).is_err();
         }
     }
-    node.internal.close();
+    node.internal.close(&mut run.oracle.internal);
     for (stream, lanes) in node.lanes.iter_mut().enumerate() {
         for (journal, lane) in lanes.iter_mut().enumerate() {
             let oracle = &mut run.oracle.lanes[stream][journal];

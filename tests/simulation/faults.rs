@@ -266,7 +266,7 @@ fn jump(run: &mut Run) {
     let hours = run.random.pick(&[-24, -1, 1, 24]);
     let wall = run.clock.now().wall.0 + hours * 3_600_000_000;
     run.clock.set_wall(Timestamp(wall));
-    run.jumped = Some(run.clock.now().monotonic);
+    run.jumps.push(run.clock.now().monotonic);
     run.trace.note(format!("the clock jumps {hours} h"));
 }
 

@@ -131,17 +131,7 @@ impl InternalShell {
         } else {
             self.journal.store(asked.collect());
         }
-        let kept_from = self.journal.catalog().start().unwrap_or_default().0;
-        if kept_from > oracle.overwritten_to {
-            oracle.overwritten_to = kept_from;
-            let names = self.disk.list(&self.dir).unwrap_or_default();
-            let spares = names.iter().filter(|name| name.ends_with(".spare"));
-            promise!(
-                "S6",
-                names.is_empty() || spares.count() <= 1,
-                "records below {kept_from} are overwritten while there is room: {names:?}"
-            );
-        }
+        self.note_overwritten(oracle);
         let answers = answers.iter().map(|answer| answer.load(Ordering::Relaxed));
         let answers = Vec::from_iter(answers);
         assert!(!answers.contains(&NO_ANSWER), "every request is answered");
@@ -154,9 +144,25 @@ impl InternalShell {
         batch.into_iter().zip(answers).collect()
     }
 
-    /// An orderly stop.
-    pub(crate) fn close(&mut self) {
+    /// An orderly stop; what was not durable yet is tried once more.
+    pub(crate) fn close(&mut self, oracle: &mut InternalOracle) {
         self.journal.close();
+        self.note_overwritten(oracle);
+    }
+
+    /// The oldest records are overwritten when there is no other room, and only then.
+    fn note_overwritten(&self, oracle: &mut InternalOracle) {
+        let kept_from = self.journal.catalog().start().unwrap_or_default().0;
+        if kept_from > oracle.overwritten_to {
+            oracle.overwritten_to = kept_from;
+            let names = self.disk.list(&self.dir).unwrap_or_default();
+            let spares = names.iter().filter(|name| name.ends_with(".spare"));
+            promise!(
+                "S6",
+                names.is_empty() || spares.count() <= 1,
+                "records below {kept_from} are overwritten while there is room: {names:?}"
+            );
+        }
     }
 
     /// Everything answered as durable is there, unless it was overwritten.

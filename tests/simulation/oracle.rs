@@ -28,8 +28,8 @@ pub(crate) struct JournalOracle {
     by_line: HashMap<Vec<u8>, (usize, usize)>,
     /// The event at each offset, over all lives of the node.
     events: Vec<Vec<u8>>,
-    /// When, by the monotonic clock, each was first seen.
-    known_since: Vec<Duration>,
+    /// When, by the monotonic clock, each was sent.
+    sent_at: Vec<Duration>,
     /// Now, by the monotonic clock.
     pub(crate) now: Duration,
     /// Bytes of them, without line ends.
@@ -51,7 +51,8 @@ pub(crate) struct JournalOracle {
 
 #[derive(Debug, Default)]
 struct Sender {
-    lines: Vec<(Vec<u8>, bool)>,
+    /// Bytes, whether it is to be rejected, and when it was sent.
+    lines: Vec<(Vec<u8>, bool, Duration)>,
     /// Lines before this one have their place, or are rejects.
     next: usize,
     acknowledged: u64,
@@ -72,7 +73,7 @@ impl JournalOracle {
                 .insert(line.to_vec(), (connection, lines.len()));
             assert_eq!(known, None, "the simulation sends every line once");
         }
-        lines.push((line.to_vec(), rejected));
+        lines.push((line.to_vec(), rejected, self.now));
         self.received += 1;
     }
 
@@ -139,10 +140,11 @@ impl JournalOracle {
             *number == expected,
             "offset {offset}: line {number} of connection {connection} stands where {expected} is due"
         );
+        let sent_at = sender.lines[sender.next].2;
         sender.next += 1;
         self.event_bytes += line.len() as u64 - 1;
         self.events.push(line.to_vec());
-        self.known_since.push(self.now);
+        self.sent_at.push(sent_at);
     }
 
     /// Receive times of a block that is new in the journal.
@@ -159,10 +161,10 @@ impl JournalOracle {
         self.events.len() as u64
     }
 
-    /// Since when the event before `end` is known; it is the youngest below.
-    pub(crate) fn known_since(&self, end: Offset) -> Duration {
+    /// When the event before `end` was sent; it is the youngest below.
+    pub(crate) fn sent_at(&self, end: Offset) -> Duration {
         let last = usize::try_from(end.0.saturating_sub(1)).expect("few events");
-        self.known_since.get(last).copied().unwrap_or(self.now)
+        self.sent_at.get(last).copied().unwrap_or(self.now)
     }
 
     pub(crate) fn event(&self, offset: u64) -> &[u8] {
@@ -228,7 +230,7 @@ impl Sender {
         while self
             .lines
             .get(self.next)
-            .is_some_and(|(_, rejected)| *rejected)
+            .is_some_and(|(_, rejected, _)| *rejected)
         {
             self.next += 1;
         }

@@ -59,8 +59,8 @@ pub(crate) struct Run {
     pub(crate) late: Vec<Vec<Vec<LateCopy>>>,
     /// Audit events written so far.
     pub(crate) told: u64,
-    /// When the wall clock jumped last, and when the node started last; both monotonic.
-    pub(crate) jumped: Option<Duration>,
+    /// When the wall clock jumped, and when the node started last; both monotonic.
+    pub(crate) jumps: Vec<Duration>,
     started: Duration,
     /// A sync failed since the last crash: what the disk shows need not be what it has.
     pub(crate) sync_failed: bool,
@@ -131,7 +131,7 @@ impl Run {
             slow_until: 0,
             late: (0..streams).map(|_| late()).collect(),
             told: 0,
-            jumped: None,
+            jumps: Vec::new(),
             started: Duration::ZERO,
             sync_failed: false,
         }
@@ -468,11 +468,15 @@ impl Run {
                     reason,
                 } => {
                     let policy = &self.shape.policies[stream];
-                    let held = now.monotonic - self.oracle.journals[journal].known_since(to);
-                    // Behind a jump that nobody could see ages are what the wall clock says.
-                    let jumped = self.jumped.is_some_and(|at| {
-                        at < self.started || now.monotonic - at >= PAUSE_AFTER_JUMP
-                    });
+                    let sent = self.oracle.journals[journal].sent_at(to);
+                    let held = now.monotonic - sent;
+                    // Behind a jump that nobody saw, or that is an hour old, ages are what the
+                    // wall clock says.
+                    let believed = |at: &&Duration| {
+                        **at < self.started || now.monotonic - **at >= PAUSE_AFTER_JUMP
+                    };
+                    let mut jumps = self.jumps.iter().filter(|at| **at >= sent);
+                    let jumped = jumps.any(|at| believed(&at));
                     let allowed = match reason {
                         DiscardReason::JournalFull => policy.when_full == WhenFull::DiscardOldest,
                         DiscardReason::BacklogMax => policy.backlog_bytes_max.is_some(),
@@ -484,7 +488,7 @@ impl Run {
                     promise!(
                         "S1",
                         allowed,
-                        "{journal}: stream {stream} is told to give up what is below {to}, known for {held:?}, by {reason:?}; {policy:?}"
+                        "{journal}: stream {stream} is told to give up what is below {to}, sent {held:?} ago, by {reason:?}; {policy:?}"
                     );
                 }
                 Kept::Other(_) => {}
