@@ -56,7 +56,7 @@ impl Mutation {
     /// Each with the promises it may break: what is seen first depends on the run.
     pub(crate) const ALL: [(Self, &'static [&'static str]); 22] = [
         (Self::AckBeforeSync, &["S1"]),
-        (Self::PublishedBeforeDurable, &["S1"]),
+        (Self::PublishedBeforeDurable, &["S1", "S5"]),
         (Self::WrittenBeforeWriting, &["S1"]),
         (Self::FailedWritesTrusted, &["S1"]),
         (Self::SyncsLie, &["S1", "S4", "S6"]),

@@ -473,7 +473,7 @@ impl Run {
                     // Behind a jump that nobody saw, or that is an hour old, ages are what the
                     // wall clock says.
                     let believed = |at: &&Duration| {
-                        **at < self.started || now.monotonic - **at >= PAUSE_AFTER_JUMP
+                        **at <= self.started || now.monotonic - **at >= PAUSE_AFTER_JUMP
                     };
                     let mut jumps = self.jumps.iter().filter(|at| **at >= sent);
                     let jumped = jumps.any(|at| believed(&at));
