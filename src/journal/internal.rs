@@ -21,7 +21,7 @@ use crate::block::codec::{Codec, CompressionLevel, Inflater, best_codec};
 use crate::block::metadata::Metadata;
 use crate::event::{InputId, LabelRun, Labels};
 use crate::journal::recovery::{Finding, recover};
-use crate::journal::segments::{Catalog, SegmentFiles};
+use crate::journal::segments::{Catalog, SegmentFiles, file_name};
 use crate::journal::tail::Tail;
 use crate::journal::writer::{ClosedBlock, GroupWrite, SegmentOrder, Writer, WriterAction};
 use crate::os::buffers::AlignedBuffer;
@@ -149,6 +149,8 @@ pub struct InternalJournal {
     tail: Arc<Tail>,
     spares: VecDeque<PathBuf>,
     spare_number: u64,
+    /// A file has a new name that may not be durable.
+    renamed: bool,
     codec: Box<dyn Codec>,
     clock: Arc<dyn Clock>,
     counters: Arc<InternalCounters>,
@@ -182,6 +184,7 @@ impl InternalJournal {
             catalog,
             spares,
             spare_number,
+            renamed: false,
             clock,
             counters,
         };
@@ -221,17 +224,22 @@ impl InternalJournal {
                     Err(_) => break,
                 }
             }
-            self.record(kind, batch);
+            self.store(kind, batch);
             next = next.or_else(|| requests.recv().ok());
         }
+        self.close();
+    }
+
+    /// Ends and seals the segment in use, for an orderly stop.
+    pub fn close(&mut self) {
         self.writer.close();
         if let Err(error) = self.work() {
             tracing::warn!(%error, "seal the internal journal");
         }
     }
 
-    /// Makes a batch durable, counts it and answers.
-    fn record(&mut self, kind: RecordKind, batch: Vec<InternalRequest>) {
+    /// Makes a batch of records of one kind durable, counts it and answers for each request.
+    pub fn store(&mut self, kind: RecordKind, batch: Vec<InternalRequest>) {
         let count = batch.iter().map(|request| u64::from(request.count)).sum();
         let bytes: usize = batch.iter().map(|request| request.lines.len()).sum();
         let durable = match self.append(kind, &batch) {
@@ -357,15 +365,38 @@ impl InternalJournal {
         &mut self,
         order: &SegmentOrder,
     ) -> io::Result<crate::journal::writer::OpenedSegment> {
-        let spare = match self.spares.pop_front() {
-            Some(spare) => spare,
-            None => self.overwrite_oldest()?,
-        };
-        let (opened, entry) = self
-            .files
-            .put_to_use(&spare, order, self.clock.now().wall)?;
+        if self.renamed {
+            // A header must not stand in a file that a crash would give another name.
+            self.files.disk.sync_dir(&self.files.dir)?;
+            self.renamed = false;
+        }
+        if self.spares.is_empty() {
+            let spare = self.overwrite_oldest()?;
+            self.spares.push_back(spare);
+        }
+        let spare = self.spares.pop_front().expect("a spare was made above");
+        let used = self.files.put_to_use(&spare, order, self.clock.now().wall);
+        if used.is_err() {
+            self.keep_spare(spare, order);
+        }
+        let (opened, entry) = used?;
         self.catalog.add(entry);
         Ok(opened)
+    }
+
+    /// What a disk in trouble refuses must not cost older records their place: a file that
+    /// could not be put to use is a spare again.
+    fn keep_spare(&mut self, spare: PathBuf, order: &SegmentOrder) {
+        let disk = &self.files.disk;
+        if !disk.exists(&spare).unwrap_or(true) {
+            let named = self.files.dir.join(file_name(order.sequence, order.first));
+            self.renamed = true;
+            if disk.rename(&named, &spare).is_err() {
+                // The next start finds it.
+                return;
+            }
+        }
+        self.spares.push_front(spare);
     }
 
     fn overwrite_oldest(&mut self) -> io::Result<PathBuf> {
@@ -375,6 +406,10 @@ impl InternalJournal {
                 .files
                 .make_spare(self.spare_number, &AtomicBool::new(true));
         };
+        let spare = self.files.recycle(&oldest, self.spare_number);
+        if spare.is_err() && self.files.disk.exists(&oldest.path).unwrap_or(true) {
+            return spare;
+        }
         let events = oldest
             .end
             .unwrap_or(oldest.first)
@@ -387,7 +422,12 @@ impl InternalJournal {
             "the internal journal is full: its oldest records are overwritten"
         );
         self.catalog.remove(oldest.sequence);
-        self.files.recycle(&oldest, self.spare_number)
+        if spare.is_err() {
+            // Renamed, and perhaps not for good: it is the spare of the next try.
+            self.renamed = true;
+            self.spares.extend(self.files.find_spares()?);
+        }
+        spare
     }
 }
 
@@ -479,6 +519,28 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_refuses_new_segments_costs_no_record_its_place() {
+        use crate::os::memory_disk::DiskOperation::{Open, Rename, SyncDir, WriteDurable};
+        let disk = MemoryDisk::new();
+        let mut journal = open(&disk);
+        let (answers, _answered) = crossbeam_channel::unbounded();
+        journal
+            .append(RecordKind::Reject, &[request("{}\n", answers.clone())])
+            .expect("durable");
+        journal.writer.close();
+        for operation in [Open, WriteDurable, Rename, SyncDir] {
+            for _attempt in 0..2 * INTERNAL_SEGMENTS {
+                disk.fail_next(operation, io::ErrorKind::Other, 1);
+                drop(journal.append(RecordKind::Reject, &[request("{}\n", answers.clone())]));
+                disk.mend();
+                journal.writer.close();
+            }
+            assert_eq!(journal.counters.overwritten.load(Ordering::Relaxed), 0);
+            assert_eq!(journal.catalog.start(), Some(Offset(0)));
+        }
+    }
+
+    #[test]
     fn a_failed_write_moves_to_a_fresh_segment_and_still_answers_durable() {
         let disk = MemoryDisk::new();
         let mut journal = open(&disk);
@@ -539,9 +601,9 @@ mod tests {
         // A segment is in use first: its write fails, and then a fresh one's opening.
         for (kind, failures) in [(Reject, 2), (AuditEvent, 1)] {
             disk.fail_next(fault, io::ErrorKind::Other, failures);
-            journal.record(kind, vec![of_kind(kind, "{}\n", answers.clone())]);
+            journal.store(kind, vec![of_kind(kind, "{}\n", answers.clone())]);
         }
-        journal.record(
+        journal.store(
             AuditEvent,
             vec![of_kind(AuditEvent, "{}\n{}\n", answers.clone())],
         );
@@ -575,7 +637,7 @@ mod tests {
             request(&lines, answers.clone()),
             request(&format!("{long}\n"), answers),
         ];
-        journal.record(RecordKind::Reject, batch);
+        journal.store(RecordKind::Reject, batch);
         assert_eq!(answered.try_iter().collect::<Vec<_>>(), vec![true, true]);
         assert_eq!(journal.tail.durable_end(), Offset(count + 1));
         assert!(journal.catalog.list().len() > 1);

@@ -297,9 +297,15 @@ impl Lane {
     fn give_up(&mut self, lost: OffsetRange, reason: DiscardReason, now: Duration) {
         let cut = self.state.cuts[0];
         if lost.first > cut.range.first {
-            let mut before = cut;
+            let (mut before, mut rest) = (cut, cut);
             before.range.end = lost.first;
+            rest.range.first = lost.first;
             self.state.cuts[0] = before;
+            // What is behind was sent under this cut too: it stays a range of its own, so that
+            // it is not cut together with what was not.
+            if self.state.cuts.len() < CUTS_MAX {
+                self.state.cuts.insert(1, rest);
+            }
         } else {
             let first = cut.range.first;
             let end = lost.end.min(cut.range.end);
