@@ -6,9 +6,11 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::harness::{Books, Choices, Loadgen, Relay, Stage, eventually, exchange, free_address};
 use crate::scene::sample_of;
@@ -52,6 +54,12 @@ from = "start"
 batch.age = "5ms"
 [stream.archive.file]
 path = "@DIR@/out/events.ndjson"
+[stream.auditor]
+from = "start"
+audit = "only"
+batch.age = "5ms"
+[stream.auditor.file]
+path = "@DIR@/out/audit.ndjson"
 "#;
 
 /// A file system in memory, mounted as long as this lives.
@@ -156,28 +164,26 @@ fn start_load(stage: &Stage, run: &str) -> [Loadgen; 2] {
     [stage.loadgen("lines", &lines), stage.loadgen("web", &web)]
 }
 
-/// The events that audit-worthy log lines say a stream has discarded.
-fn told_discarded(log: &str, stream: &str) -> u64 {
-    let mark = format!("stream={stream} ");
-    let told = log
+/// The audit events that were delivered so far, of one action.
+fn audited(stage: &Stage, action: &str) -> Vec<Value> {
+    let text = fs::read_to_string(stage.path("out/audit.ndjson")).unwrap_or_default();
+    // A line without its end is still being written.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let events = whole
         .lines()
-        .filter(|line| line.contains("events are discarded") && line.contains(&mark));
-    told.map(|line| {
-        let range = line
-            .split("range=")
-            .nth(1)
-            .expect("the line names the range");
-        let range = range.split_whitespace().next().expect("it is a word");
-        let numbers: Vec<u64> = range
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        let [first, last_or_end] = numbers[..] else {
-            panic!("a range in {line}");
-        };
-        last_or_end - first
-    })
-    .sum()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an audit event is JSON"));
+    events.filter(|event| event["action"] == action).collect()
+}
+
+/// How many events of a stream audit events say were discarded.
+fn audited_discards(stage: &Stage, stream: &str) -> u64 {
+    let events = audited(stage, "weir.event.discard");
+    let of_stream = events
+        .iter()
+        .filter(|event| event["target"]["name"] == stream);
+    of_stream
+        .map(|event| event["requestData"]["events"].as_u64().expect("a number"))
+        .sum()
 }
 
 #[test]
@@ -224,10 +230,9 @@ fn a_disk_filled_and_freed_under_load_loses_nothing_of_who_blocks_and_resumes_by
     relay.wait_drained("siem").assert_balanced();
     let metrics = relay.metrics();
     assert_eq!(sample_of(&metrics, "weir_internal_failed_records_total"), 0);
-    let lost = discarded(&relay, "fresh", "journal_full");
+    assert_told(&stage, &relay);
     assert!(relay.terminate().success());
     drop(receiver.stop());
-    assert_told(&stage, lost);
     let states = ["lines", "web"].map(|name| stage.path(&format!("{name}.state")));
     let endpoint = stage.verify_bodies(&states);
     endpoint.assert_nothing_lost();
@@ -240,19 +245,23 @@ fn a_disk_filled_and_freed_under_load_loses_nothing_of_who_blocks_and_resumes_by
     drop(disk);
 }
 
-/// Every event that was discarded was told before, and the warnings name who holds the journal.
-fn assert_told(stage: &Stage, lost: u64) {
-    let log = fs::read_to_string(Path::new(&stage.path("relay.log"))).expect("the relay's log");
-    assert_eq!(told_discarded(&log, "fresh"), lost);
-    assert_eq!(
-        told_discarded(&log, "siem") + told_discarded(&log, "archive"),
-        0
-    );
-    for level in ["take 70 %", "take 85 %", "take 95 %"] {
-        let mut warnings = log.lines().filter(|line| line.contains(level));
-        assert!(
-            warnings.any(|line| line.contains("is furthest behind in journal")),
-            "no warning says \"{level}\""
-        );
+/// Every event that was discarded is in an audit event, and warnings name who holds the journal.
+fn assert_told(stage: &Stage, relay: &Relay) {
+    let lost = discarded(relay, "fresh", "journal_full");
+    eventually("audit events tell of every discard", || {
+        audited_discards(stage, "fresh") >= lost
+    });
+    assert_eq!(audited_discards(stage, "fresh"), lost);
+    for stream in ["siem", "archive"] {
+        assert_eq!(audited_discards(stage, stream), 0, "of stream {stream}");
+    }
+    for level in ["above_70", "above_85", "above_95"] {
+        eventually(&format!("an audit event says {level}"), || {
+            let warnings = audited(stage, "weir.room.notify");
+            let mut warnings = warnings.iter();
+            warnings.any(|event| {
+                event["reason"]["reasonType"] == level && event["target"]["name"] == "siem"
+            })
+        });
     }
 }

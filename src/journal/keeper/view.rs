@@ -115,7 +115,8 @@ impl<'a> JournalView<'a> {
         let passed = self.lanes.iter().any(|lane| lane.cursor > end);
         let mut closed = self.segments.values().rev().filter_map(|entry| entry.end);
         let followed = passed || closed.next().is_some_and(|newest| newest > end);
-        followed.then_some((oldest, end))
+        // A cursor alone may be ahead of a journal that has lost its end.
+        (followed && self.segments.len() > 1).then_some((oldest, end))
     }
 
     /// The oldest segment, when it can be taken and every stream is past it.
