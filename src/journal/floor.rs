@@ -110,11 +110,9 @@ impl Floor {
     /// # Errors
     /// When the disk refuses; the state before is still there then.
     pub fn raise(&mut self, state: FloorState) -> io::Result<()> {
-        let raised = self.state.unwrap_or_default().raised_to(state);
-        if self.state != Some(raised) {
-            self.restore(raised)?;
-        }
-        Ok(())
+        // Written even where the file says so already: what a write that failed left in the
+        // page cache is read, and is not durable.
+        self.restore(state)
     }
 
     /// Writes what is known to both pages, so that one stands in for the other: a floor one
@@ -177,9 +175,16 @@ pub fn nodes_of(disk: &dyn Disk, path: &Path) -> io::Result<Vec<[u8; 16]>> {
 /// Chain hash of a segment's last block: from its trailer, or from the header of the next one.
 fn last_chain(files: &SegmentFiles, entry: &SegmentEntry) -> io::Result<Option<ChainHash>> {
     let SegmentFiles { disk, direct, .. } = files;
-    let scan = SegmentScan::open(&**disk, &entry.path, *direct, files.journal, entry.segment)?;
-    if let Ok(trailer) = scan.within(entry.file_bytes).read_trailer()? {
-        return Ok(Some(trailer.chain));
+    let scan = SegmentScan::open(&**disk, &entry.path, *direct, files.journal, entry.segment);
+    match scan {
+        Ok(scan) => {
+            if let Ok(trailer) = scan.within(entry.file_bytes).read_trailer()? {
+                return Ok(Some(trailer.chain));
+            }
+        }
+        // Someone removed the file: the room it had must not be held for ever.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     for name in disk.list(&files.dir)? {
         let later = parse_file_name(&name).is_some_and(|(sequence, _)| sequence > entry.sequence);

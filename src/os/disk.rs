@@ -1,12 +1,15 @@
 //! The `Disk` seam: what the journal and the cursor records need of a file system.
 //!
 //! Real disk and memory disk are equal citizens. Calls block; the group commit of a shard
-//! goes through `os::durable` instead, which writes the same files without blocking.
+//! goes through `os::durable` instead, which writes the same files without blocking. Reads
+//! that stop early are gone on with here, in one way for both.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
+
+use crate::limits::DISK_PAGE_BYTES;
 
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,8 @@ pub struct OpenMode {
     reason = "the length is a question to the system that may fail, not a container's"
 )]
 pub trait DiskFile: Send + Sync + std::fmt::Debug {
-    /// Reads from `offset` until `buffer` is full or the file ends; returns the bytes read.
+    /// Reads from `offset` until `buffer` is full or the file ends; returns the bytes read. A
+    /// read that stops early is gone on with: fewer bytes always mean the file's end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`; on an error any part of it may be on disk.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -84,4 +88,83 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
     /// True when the path exists.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// Does what [`DiskFile::read_at`] promises by a `read` that may stop early, as the kernel's
+/// may at a bad sector or a signal. With `direct`, it goes on only from a whole page; `len` is
+/// asked when a read stops within one, to tell the file's end from trouble.
+///
+/// # Errors
+/// Those of `read` and `len`, and when a page before the end cannot be read whole.
+pub(super) fn read_fully(
+    buffer: &mut [u8],
+    offset: u64,
+    direct: bool,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    len: impl Fn() -> io::Result<u64>,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let begun = filled;
+        let taken = read(&mut buffer[begun..], offset + begun as u64)?;
+        filled += taken;
+        if taken == 0 {
+            break;
+        }
+        if direct && !filled.is_multiple_of(DISK_PAGE_BYTES) {
+            if offset + filled as u64 >= len()? {
+                break;
+            }
+            filled -= filled % DISK_PAGE_BYTES;
+            if filled == begun {
+                let why = format!("the page at {} is read in part", offset + begun as u64);
+                return Err(io::Error::other(why));
+            }
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn reads_that_stop_early_are_gone_on_with(
+            file_bytes in 0_usize..20_000,
+            pages in 1_usize..5,
+            first_page in 0_usize..4,
+            direct in any::<bool>(),
+            stops in proptest::collection::vec(1_usize..12_000, 1..8),
+        ) {
+            let file: Vec<u8> = (0..file_bytes).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            let mut buffer = vec![0xff; pages * DISK_PAGE_BYTES];
+            let offset = first_page * DISK_PAGE_BYTES;
+            let mut stops = stops.into_iter();
+            let read = |buffer: &mut [u8], at: u64| {
+                let at = usize::try_from(at).unwrap();
+                assert!(!direct || at.is_multiple_of(DISK_PAGE_BYTES), "aligned");
+                let rest = file.get(at..).unwrap_or_default();
+                let stop = stops.next().unwrap_or(usize::MAX).max(DISK_PAGE_BYTES);
+                let taken = rest.len().min(buffer.len()).min(stop);
+                buffer[..taken].copy_from_slice(&rest[..taken]);
+                Ok(taken)
+            };
+            let filled = read_fully(&mut buffer, offset as u64, direct, read, || Ok(file_bytes as u64));
+            let expected = file.get(offset..).unwrap_or_default();
+            let expected = &expected[..expected.len().min(buffer.len())];
+            prop_assert_eq!(&buffer[..filled.unwrap()], expected);
+        }
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_whole_is_an_error_and_not_the_end() {
+        let mut buffer = [0; 2 * DISK_PAGE_BYTES];
+        let read = |_: &mut [u8], at: u64| Ok(if at == 0 { DISK_PAGE_BYTES + 512 } else { 512 });
+        let failed = read_fully(&mut buffer, 0, true, read, || Ok(8192));
+        assert!(failed.is_err());
+    }
 }

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod durable;
 pub mod limits;
 pub mod memory_disk;
+pub mod priority;
 pub mod real_disk;
 pub mod signals;
 pub mod simd;

@@ -20,7 +20,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::limits::DISK_PAGE_BYTES;
-use crate::os::disk::{Disk, DiskFile, DiskLock, DiskRoom, OpenMode};
+use crate::os::disk::{self, Disk, DiskFile, DiskLock, DiskRoom, OpenMode};
 
 /// The file systems of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -208,21 +208,11 @@ impl RealFile {
 
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let at = offset + filled as u64;
-            let rest = &mut buffer[filled..];
-            let read = retry(|| rustix::io::pread(&self.descriptor, &mut *rest, at))
-                .map_err(|source| self.failed(&format!("read at {at} of"), source))?;
-            filled += read;
-            // A direct read ends off a page boundary only at the end of the file, and going
-            // on from there would be refused as unaligned.
-            let at_end = self.direct && !filled.is_multiple_of(DISK_PAGE_BYTES);
-            if read == 0 || at_end {
-                break;
-            }
-        }
-        Ok(filled)
+        let read = |buffer: &mut [u8], at: u64| {
+            retry(|| rustix::io::pread(&self.descriptor, &mut *buffer, at))
+                .map_err(|source| self.failed(&format!("read at {at} of"), source))
+        };
+        disk::read_fully(buffer, offset, self.direct, read, || self.len())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

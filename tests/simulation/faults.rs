@@ -1,37 +1,44 @@
 //! What happens to a run, step by step: work, and everything that can go wrong with it.
 
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 
-use weir::journal::scan::SegmentScan;
 use weir::os::clock::Clock as _;
-use weir::os::disk::{Disk as _, OpenMode};
 use weir::os::memory_disk::{DiskOperation, MemoryDisk};
 use weir::position::Timestamp;
 
+use crate::drain::stop;
+use crate::internal_shell::{Records, Writer};
 use crate::lane_shell::Came;
-use crate::run::{JOURNALS, Run, STREAMS, fail, journal_id, lowest_durable, range, record_path};
+use crate::random::Random;
+use crate::rot;
+use crate::run::Run;
 
 /// One step, drawn from the seed.
 pub(crate) fn step(run: &mut Run) {
-    let journal = run.random.index(JOURNALS);
-    match run.random.below(100) {
-        0..28 => receive(run, journal),
-        28..37 => close(run, journal),
-        37..52 => complete(run, journal),
-        52..60 => open_segment(run, journal),
-        60..64 => seal(run, journal),
-        64..68 => record(run, journal),
-        68..71 => compress(run, journal),
-        71..90 => deliver(run, journal),
-        90..92 => resume(run, journal),
-        92 => recycle(run, journal),
-        93 => run.check_pending(),
-        94 => jump(run),
-        95 => crash(run),
-        96 => restart(run),
-        97 => rot_block(run, journal),
-        98 => rot_record(run, journal),
+    let journal = run.random.index(run.shape.journals);
+    match run.random.below(1_000) {
+        0..260 => receive(run, journal),
+        260..290 => receive_body(run, journal),
+        290..360 => close(run, journal),
+        360..500 => complete(run, journal),
+        500..560 => keep(run),
+        560..580 => finish_spare(run),
+        580..620 => seal(run, journal),
+        620..660 => record(run),
+        660..690 => compress(run, journal),
+        690..870 => deliver(run, journal),
+        870..885 => late_copy(run),
+        885..895 => break_off(run, journal),
+        895..915 => resume(run, journal),
+        915..920 => idle(run),
+        920..935 => run.check_pending(),
+        935..945 => jump(run),
+        945..955 => crash(run),
+        955..965 => restart(run),
+        965..975 => rot::strike(run, journal),
+        975..985 => trouble(run),
+        985..990 => mend(run),
         _ => run.clock.advance(Duration::from_millis(300)),
     }
     let millis = run.random.below(8);
@@ -39,30 +46,12 @@ pub(crate) fn step(run: &mut Run) {
     run.turn(journal);
 }
 
-/// Uses up what was to fail and did not: the disk is well from now on.
-pub(crate) fn heal(disk: &MemoryDisk) {
-    let well = |works: &dyn Fn() -> bool| {
-        let tries = (0..100).take_while(|_| !works()).count();
-        assert!(tries < 100, "a fault passes");
-    };
-    let (dir, path, other) = (Path::new("/h"), Path::new("/h/a"), Path::new("/h/b"));
-    let mode = OpenMode {
-        write: true,
-        create: true,
-        direct: false,
-    };
-    well(&|| disk.create_dir_all(dir).is_ok());
-    well(&|| disk.open(path, mode).is_ok());
-    let file = disk.open(path, mode).expect("the disk is well");
-    well(&|| file.set_len(0).is_ok());
-    well(&|| file.write_at(b"x", 0).is_ok());
-    well(&|| file.write_durable_at(b"x", 0).is_ok());
-    well(&|| file.sync().is_ok());
-    well(&|| file.read_at(&mut [0], 0).is_ok());
-    well(&|| disk.list(dir).is_ok());
-    well(&|| disk.rename(path, other).is_ok());
-    well(&|| disk.remove(other).is_ok());
-    well(&|| disk.sync_dir(dir).is_ok());
+/// Which call of the disk fails next, and how.
+pub(crate) fn fail(disk: &MemoryDisk, random: &mut Random, among: &[DiskOperation]) -> String {
+    let operation = random.pick(among);
+    let kind = random.pick(&[io::ErrorKind::Other, io::ErrorKind::StorageFull]);
+    disk.fail_next(operation, kind, 1);
+    format!("{operation:?} {kind:?}")
 }
 
 fn receive(run: &mut Run, journal: usize) {
@@ -73,15 +62,37 @@ fn receive(run: &mut Run, journal: usize) {
     run.trace.note(format!("receive in {journal}: {taken}"));
 }
 
+fn receive_body(run: &mut Run, journal: usize) {
+    let now = run.clock.now();
+    let large = run.shape.large_bodies > 0 && run.random.percent(20);
+    let Some(node) = &mut run.node else { return };
+    let oracle = &mut run.oracle.journals[journal];
+    let taken = node.journals[journal].receive_body(&mut run.random, oracle, now, large);
+    if taken && large {
+        run.shape.large_bodies -= 1;
+    }
+    run.trace
+        .note(format!("body in {journal}: {taken}, large: {large}"));
+}
+
 fn close(run: &mut Run, journal: usize) {
     let Some(node) = &mut run.node else { return };
     node.journals[journal].gather.close();
     run.trace.note(format!("close in {journal}"));
 }
 
+/// While the disk is slow, what is out mostly stays out and others go on.
+fn is_slow(run: &mut Run) -> bool {
+    run.steps < run.slow_until && run.random.percent(85)
+}
+
 fn complete(run: &mut Run, journal: usize) {
+    if is_slow(run) {
+        return;
+    }
     let Some(node) = &mut run.node else { return };
     let shell = &mut node.journals[journal];
+    shell.write_late();
     if shell.out.is_empty() {
         return;
     }
@@ -95,21 +106,41 @@ fn complete(run: &mut Run, journal: usize) {
         .note(format!("write {at} of {journal}: {durable}"));
 }
 
-fn open_segment(run: &mut Run, journal: usize) {
-    use DiskOperation::{Open, Rename, SetLen, Sync, SyncDir, Write, WriteDurable};
-    let now = run.clock.now().wall;
-    let Some(node) = &mut run.node else { return };
-    let shell = &mut node.journals[journal];
-    if shell.order.is_none() {
+/// The keeper has its turn; now and then it looks at the time and the room.
+fn keep(run: &mut Run) {
+    use DiskOperation::{Open, Read, Remove, Rename, Room, Sync, SyncDir, Write, WriteDurable};
+    if is_slow(run) {
+        return;
+    }
+    if run.random.percent(12) {
+        let among = [
+            Open,
+            Read,
+            Remove,
+            Rename,
+            Room,
+            Sync,
+            SyncDir,
+            Write,
+            WriteDurable,
+        ];
+        run.trace.note(fail(&run.disk, &mut run.random, &among));
+    }
+    let look = run.random.percent(40);
+    run.keep(look);
+}
+
+/// The file being made is full of zeros, or the disk refuses.
+fn finish_spare(run: &mut Run) {
+    if is_slow(run) {
         return;
     }
     if run.random.percent(20) {
-        let among = [Open, Rename, SetLen, Sync, SyncDir, Write, WriteDurable];
+        use DiskOperation::{Open, Rename, SetLen, Sync, SyncDir, Write};
+        let among = [Open, Rename, SetLen, Sync, SyncDir, Write];
         run.trace.note(fail(&run.disk, &mut run.random, &among));
     }
-    let opened = shell.serve_order(now);
-    run.sync_failed |= !opened;
-    run.trace.note(format!("segment for {journal}: {opened}"));
+    run.finish_spare();
 }
 
 fn seal(run: &mut Run, journal: usize) {
@@ -127,19 +158,24 @@ fn seal(run: &mut Run, journal: usize) {
     run.trace.note(format!("seal in {journal}: {sealed}"));
 }
 
-fn record(run: &mut Run, journal: usize) {
-    let succeeded = run.random.percent(85);
-    let Some(node) = &mut run.node else { return };
-    let shell = &mut node.journals[journal];
-    if shell.records.is_empty() {
-        return;
+/// The internal journal takes what waits for it, now and then with an audit event.
+fn record(run: &mut Run) {
+    use DiskOperation::{Open, Rename, Sync, SyncDir, Write, WriteDurable};
+    run.hand_over();
+    if run.random.percent(20) {
+        run.told += 1;
+        let lines = format!("{{\"audit\":{}}}\n", run.told).into_bytes();
+        let writer = Writer::Audit;
+        if let Some(node) = &mut run.node {
+            node.internal.hand_over(Records { writer, lines });
+        }
     }
-    let (ticket, lines) = shell.records.remove(0);
-    if succeeded {
-        run.oracle.journals[journal].recorded(&lines);
+    if run.random.percent(15) {
+        let among = [Open, Rename, Sync, SyncDir, Write, WriteDurable];
+        fail(&run.disk, &mut run.random, &among);
     }
-    shell.core.recorded(ticket, succeeded);
-    run.trace.note(format!("rejects of {journal}: {succeeded}"));
+    let requests = 1 + run.random.index(4);
+    run.store_records(requests);
 }
 
 fn compress(run: &mut Run, journal: usize) {
@@ -153,14 +189,18 @@ fn compress(run: &mut Run, journal: usize) {
 }
 
 fn deliver(run: &mut Run, journal: usize) {
-    let stream = run.random.index(STREAMS);
+    let stream = run.random.index(run.shape.streams);
     if run.random.percent(6) {
         use DiskOperation::{Open, Read, WriteDurable};
         fail(&run.disk, &mut run.random, &[Open, Read, WriteDurable]);
     }
+    if run.random.percent(10) {
+        let reads = u32::try_from(run.random.below(4)).expect("a few");
+        run.disk.shorten_reads(reads);
+    }
     for _ in 0..=run.random.below(12) {
         match run.lane(stream, journal, false) {
-            Came::Waits(_) | Came::Hangs | Came::Done => break,
+            Came::Waits(_) | Came::Hangs | Came::Done | Came::Tells(_) => break,
             Came::Trouble => {
                 // A record whose write failed may be seen and not be there.
                 run.sync_failed = true;
@@ -172,8 +212,40 @@ fn deliver(run: &mut Run, journal: usize) {
             | Came::Measured(_)
             | Came::Recorded(_)
             | Came::Sent(..)
+            | Came::Discarded(_)
             | Came::Unreadable(_) => {}
         }
+    }
+}
+
+/// A copy that was given up on reaches its destination after all.
+fn late_copy(run: &mut Run) {
+    let stream = run.random.index(run.shape.streams);
+    let journal = run.random.index(run.shape.journals);
+    let late = &mut run.late[stream][journal];
+    if late.is_empty() {
+        return;
+    }
+    let copy = late.remove(run.random.index(late.len()));
+    let oracle = &mut run.oracle.lanes[stream][journal];
+    oracle.arrived(&run.oracle.journals[journal], copy.range, &copy.text);
+    run.trace.note(format!(
+        "stream {stream} in {journal}: {} arrives late",
+        copy.range
+    ));
+}
+
+/// A request without an answer is broken off.
+fn break_off(run: &mut Run, journal: usize) {
+    let stream = run.random.index(run.shape.streams);
+    if run.shape.dead_stream == Some(stream) {
+        return;
+    }
+    let again = run.clock.now().monotonic + Duration::from_millis(50);
+    let Some(node) = &mut run.node else { return };
+    if node.lanes[stream][journal].break_off(again) {
+        run.trace
+            .note(format!("stream {stream} in {journal} is broken off"));
     }
 }
 
@@ -183,24 +255,18 @@ fn resume(run: &mut Run, journal: usize) {
     }
 }
 
-fn recycle(run: &mut Run, journal: usize) {
-    let lowest = lowest_durable(&run.oracle, journal);
-    let Some(node) = &mut run.node else { return };
-    if run.random.percent(20) {
-        use DiskOperation::{Rename, SyncDir};
-        fail(&run.disk, &mut run.random, &[Rename, SyncDir]);
-    }
-    if let Some(end) = node.journals[journal].recycle_oldest(lowest) {
-        let oracle = &mut run.oracle.journals[journal];
-        oracle.retained_from = oracle.retained_from.max(end.0);
-        run.trace.note(format!("{journal} is recycled up to {end}"));
-    }
+/// Nothing comes and nothing goes for a while.
+fn idle(run: &mut Run) {
+    let minutes = run.random.pick(&[1, 20, 90]);
+    run.clock.advance(Duration::from_mins(minutes));
+    run.trace.note(format!("{minutes} minutes pass"));
 }
 
 fn jump(run: &mut Run) {
     let hours = run.random.pick(&[-24, -1, 1, 24]);
     let wall = run.clock.now().wall.0 + hours * 3_600_000_000;
     run.clock.set_wall(Timestamp(wall));
+    run.jumps.push(run.clock.now().monotonic);
     run.trace.note(format!("the clock jumps {hours} h"));
 }
 
@@ -217,9 +283,9 @@ fn crash(run: &mut Run) {
 /// The process ends and starts again; the machine does not notice.
 fn restart(run: &mut Run) {
     if run.random.percent(70) {
-        run.stop();
+        stop(run);
     }
-    run.node = None;
+    run.end();
     if run.sync_failed {
         run.lose_power();
     }
@@ -227,65 +293,30 @@ fn restart(run: &mut Run) {
     run.start();
 }
 
-/// A bit of a block flips on disk, once in a journal. Only blocks that something behind them
-/// claims durable: at the very end rot and a torn write look the same.
-fn rot_block(run: &mut Run, journal: usize) {
-    let Some(node) = &run.node else { return };
-    let oracle = &mut run.oracle.journals[journal];
-    let segments = node.journals[journal].catalog.list();
-    if !oracle.damaged.is_empty() || segments.is_empty() {
-        return;
-    }
-    let entry = run.random.pick(&Vec::from_iter(segments.iter()));
-    let opened = SegmentScan::open(
-        &run.disk,
-        &entry.path,
-        false,
-        journal_id(journal),
-        entry.segment,
-    );
-    let Ok(mut scan) = opened else { return };
-    let mut blocks = Vec::new();
-    let mut position = SegmentScan::FIRST_POSITION;
-    while let Ok(Ok(block)) = scan.block_at(position, None) {
-        position = block.next_position();
-        blocks.push(block);
-    }
-    if blocks.is_empty() {
-        return;
-    }
-    let at = run.random.index(blocks.len());
-    let hit = &blocks[at].header;
-    let mut behind = blocks[at + 1..].iter();
-    let last = at + 1 == blocks.len() && segments.iter().any(|later| later.first > hit.first);
-    let claimed = last || behind.any(|block| block.header.durable_end > hit.first);
-    let byte = hit.position + run.random.below(hit.stored_bytes() as u64);
-    let bit = u8::try_from(run.random.below(8)).expect("a bit");
-    if claimed && run.disk.flip(&entry.path, byte, bit).is_ok() {
-        let lost = range(hit.first, hit.first.plus(u64::from(hit.events)));
-        oracle.damaged.push(lost);
-        run.trace.note(format!(
-            "bit {bit} of byte {byte} flips in {journal}: {lost}"
-        ));
-    }
+/// The disk is in trouble for long: full, slow, or one of its calls fails every time.
+fn trouble(run: &mut Run) {
+    use DiskOperation::{Open, Read, Rename, Sync, SyncDir, Write, WriteDurable};
+    let what = match run.random.below(3) {
+        0 => {
+            run.disk.fill_up();
+            "is full".to_owned()
+        }
+        1 => {
+            run.slow_until = run.steps + 10 + run.random.below(80);
+            "is slow".to_owned()
+        }
+        _ => {
+            let among = [Open, Read, Rename, Sync, SyncDir, Write, WriteDurable];
+            let operation = run.random.pick(&among);
+            let times = 2 + u32::try_from(run.random.below(20)).expect("few");
+            run.disk.fail_next(operation, io::ErrorKind::Other, times);
+            format!("fails {operation:?} {times} times")
+        }
+    };
+    run.trace.note(format!("the disk {what}"));
 }
 
-/// A bit of a cursor record flips while the node is down.
-fn rot_record(run: &mut Run, journal: usize) {
-    let stream = run.random.index(STREAMS);
-    let Some(node) = &run.node else { return };
-    if node.lanes[stream][journal].written < 2 {
-        return;
-    }
-    run.lose_power();
-    let byte = run.random.below(8192);
-    let bit = u8::try_from(run.random.below(8)).expect("a bit");
-    let path = record_path(stream, journal);
-    if run.disk.flip(&path, byte, bit).is_ok() {
-        run.oracle.lanes[stream][journal].slot_lost();
-        run.trace.note(format!(
-            "bit {bit} of byte {byte} flips in the record of {stream} in {journal}"
-        ));
-    }
-    run.start();
+fn mend(run: &mut Run) {
+    run.mend_disk();
+    run.trace.note("the disk is well".to_owned());
 }

@@ -2,11 +2,8 @@
 //! thread: what they would do at once happens here when the run says so.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use weir::block::Block;
@@ -16,6 +13,7 @@ use weir::ingest::door::GateState;
 use weir::ingest::fate::{Fate, Waiter};
 use weir::ingest::gather::{CloseAfter, Gather, Judged};
 use weir::ingest::reject::{RejectOrigin, RejectedLine};
+use weir::journal::format::{BlockHeader, BlockPlace, open_block};
 use weir::journal::recovery::Recovered;
 use weir::journal::segments::{Catalog, SegmentFiles};
 use weir::journal::tail::Tail;
@@ -23,10 +21,11 @@ use weir::journal::writer::{GroupWrite, SealOrder, SegmentOrder, Writer};
 use weir::metrics::ledger::{InputCounts, RejectReason};
 use weir::os::buffers::AlignedBuffer;
 use weir::os::clock::Now;
-use weir::position::{Offset, Timestamp};
 use weir::shard::core::{ShardAction, ShardCore, compress};
 
+use crate::mutations::Mutation;
 use crate::oracle::JournalOracle;
+use crate::promise::promise;
 use crate::random::Random;
 
 /// The codec of the run's thread, shared by all shards of the run.
@@ -53,19 +52,24 @@ pub(crate) struct JournalShell {
     pub(crate) core: ShardCore,
     /// Writes that are out.
     pub(crate) out: Vec<GroupWrite>,
+    /// Mutation: writes the core believes done.
+    unwritten: Vec<GroupWrite>,
     pub(crate) order: Option<SegmentOrder>,
     /// An opening failed: the core is asked nothing until the run says so.
     pub(crate) paused: bool,
     pub(crate) seals: VecDeque<SealOrder>,
-    /// Reject records on their way into the internal journal.
+    /// Reject records, until they are handed to the internal journal.
     pub(crate) records: Vec<(u64, Vec<u8>)>,
+    /// Records the internal journal has not answered for.
+    pub(crate) unanswered: usize,
     /// Blocks being compressed elsewhere.
     pub(crate) handed_out: Vec<(u64, Vec<u8>, usize)>,
-    spares: VecDeque<PathBuf>,
-    spare_number: u64,
+    /// The keeper has no room: nothing is taken in until the order is served.
+    pub(crate) full: bool,
     connections: Vec<Connection>,
     /// The one input's labels.
     labels: Arc<Labels>,
+    mutation: Option<Mutation>,
 }
 
 #[derive(Debug)]
@@ -74,8 +78,18 @@ struct Connection {
     fate: Rc<Fate>,
     /// It asked for acks, as a TCP connection does once for all its lines.
     waits: bool,
+    /// It is an HTTP body, with so many lines: answered whole or not at all.
+    body_lines: Option<u64>,
     lines: u64,
     acknowledged: u64,
+}
+
+/// Lines made up for an input: what is kept, and what it counts.
+#[derive(Debug, Default)]
+struct Made {
+    raw: Vec<u8>,
+    events: u32,
+    counts: InputCounts,
 }
 
 impl JournalShell {
@@ -84,15 +98,14 @@ impl JournalShell {
         catalog: Arc<Catalog>,
         recovered: Recovered,
         sizes: Sizes,
-    ) -> io::Result<Self> {
+        mutation: Option<Mutation>,
+    ) -> Self {
         let tail = Arc::new(Tail::new(sizes.tail_bytes_max, recovered.start.next));
-        let spares: VecDeque<_> = files.find_spares()?.into();
-        let spare_number = recovered.start.sequence * 1_000;
         let close_after = CloseAfter {
             awaited: Duration::from_millis(5),
             idle: Duration::from_millis(100),
         };
-        Ok(Self {
+        Self {
             files,
             catalog,
             tail,
@@ -104,16 +117,18 @@ impl JournalShell {
                 recovered.received_last,
             ),
             out: Vec::new(),
+            unwritten: Vec::new(),
             order: None,
             paused: false,
             seals: VecDeque::new(),
             records: Vec::new(),
+            unanswered: 0,
             handed_out: Vec::new(),
-            spares,
-            spare_number,
+            full: false,
             connections: Vec::new(),
             labels: Arc::new(Labels::of_input(InputId(3))),
-        })
+            mutation,
+        }
     }
 
     /// Lines come in on a connection, some of them bad; false when the gate is shut.
@@ -123,33 +138,121 @@ impl JournalShell {
         oracle: &mut JournalOracle,
         now: Now,
     ) -> bool {
-        if self.core.gate() != GateState::Open || self.gather.closed_blocks() > 2 {
+        if self.is_shut() {
             return false;
         }
-        if self.connections.is_empty() || (self.connections.len() < 4 && random.percent(20)) {
-            self.connections.push(Connection {
-                number: oracle.connect(),
-                fate: Rc::default(),
-                waits: random.percent(80),
-                lines: 0,
-                acknowledged: 0,
-            });
+        let bodies = |connection: &Connection| connection.body_lines.is_some();
+        let open = self.connections.iter().filter(|at| !bodies(at)).count();
+        if open == 0 || (open < 4 && random.percent(20)) {
+            let waits = random.percent(80);
+            self.connect(oracle, waits, None);
         }
         let at = random.index(self.connections.len());
-        let mut raw = Vec::new();
-        let mut counts = InputCounts::default();
-        let mut events = 0;
-        for _ in 0..=random.below(5) {
-            let connection = &mut self.connections[at];
+        if bodies(&self.connections[at]) {
+            return false;
+        }
+        let lines = 1 + random.below(5);
+        let Made {
+            raw,
+            events,
+            counts,
+        } = self.make_lines(random, oracle, (at, lines), now, line);
+        let connection = &self.connections[at];
+        let waiter = connection.waits.then(|| Waiter {
+            fate: Rc::clone(&connection.fate),
+            line: connection.lines,
+        });
+        if self.mutation == Some(Mutation::AckBeforeSync) {
+            connection.fate.settle(connection.lines);
+        }
+        let (buffer, start) = self.gather.open_buffer(raw.len());
+        buffer[start..start + raw.len()].copy_from_slice(&raw);
+        let judged = Judged {
+            events,
+            counts,
+            labels: &self.labels,
+            received: now.wall,
+            waiter,
+        };
+        self.gather.keep(start + raw.len(), judged, now.monotonic);
+        true
+    }
+
+    /// An HTTP body comes in, a small one or one that fills several blocks; false when the
+    /// gate is shut.
+    pub(crate) fn receive_body(
+        &mut self,
+        random: &mut Random,
+        oracle: &mut JournalOracle,
+        now: Now,
+        large: bool,
+    ) -> bool {
+        if self.is_shut() {
+            return false;
+        }
+        let lines = if large {
+            500 + random.below(700)
+        } else {
+            1 + random.below(12)
+        };
+        self.connect(oracle, true, Some(lines));
+        let at = self.connections.len() - 1;
+        let shape = if large { wide_line } else { line };
+        let Made {
+            raw,
+            events,
+            counts,
+        } = self.make_lines(random, oracle, (at, lines), now, shape);
+        let judged = Judged {
+            events,
+            counts,
+            labels: &self.labels,
+            received: now.wall,
+            waiter: Some(Waiter {
+                fate: Rc::clone(&self.connections[at].fate),
+                line: lines,
+            }),
+        };
+        self.gather.copy_in(&raw, judged, now.monotonic);
+        true
+    }
+
+    fn is_shut(&self) -> bool {
+        self.full || self.core.gate() != GateState::Open || self.gather.closed_blocks() > 2
+    }
+
+    fn connect(&mut self, oracle: &mut JournalOracle, waits: bool, body_lines: Option<u64>) {
+        self.connections.push(Connection {
+            number: oracle.connect(),
+            fate: Rc::default(),
+            waits,
+            body_lines,
+            lines: 0,
+            acknowledged: 0,
+        });
+    }
+
+    /// Makes lines of a connection up, a few of them bad; those are rejected at once.
+    fn make_lines(
+        &mut self,
+        random: &mut Random,
+        oracle: &mut JournalOracle,
+        (at, lines): (usize, u64),
+        now: Now,
+        shape: fn(&mut Random, usize, u64) -> Vec<u8>,
+    ) -> Made {
+        let mut made = Made::default();
+        let connection = &mut self.connections[at];
+        for _ in 0..lines {
             connection.lines += 1;
             let rejected = random.percent(8);
-            let line = line(random, connection.number, connection.lines);
+            let line = shape(random, connection.number, connection.lines);
             oracle.sent(connection.number, &line, rejected);
             let bytes = line.len() as u64 - 1;
-            counts.received += 1;
-            counts.received_bytes += bytes;
+            made.counts.received += 1;
+            made.counts.received_bytes += bytes;
             if rejected {
-                counts.rejected[RejectReason::Malformed.index()] += 1;
+                made.counts.rejected[RejectReason::Malformed.index()] += 1;
                 let peer = connection.number.to_string();
                 let origin = RejectOrigin {
                     input: "sim",
@@ -167,28 +270,16 @@ impl JournalShell {
                     },
                 );
             } else {
-                counts.stored += 1;
-                counts.stored_bytes += bytes;
-                events += 1;
-                raw.extend_from_slice(&line);
+                made.counts.stored += 1;
+                made.counts.stored_bytes += bytes;
+                made.events += 1;
+                made.raw.extend_from_slice(&line);
             }
         }
-        let connection = &self.connections[at];
-        let waiter = connection.waits.then(|| Waiter {
-            fate: Rc::clone(&connection.fate),
-            line: connection.lines,
-        });
-        let (buffer, start) = self.gather.open_buffer(raw.len());
-        buffer[start..start + raw.len()].copy_from_slice(&raw);
-        let judged = Judged {
-            events,
-            counts,
-            labels: &self.labels,
-            received: now.wall,
-            waiter,
-        };
-        self.gather.keep(start + raw.len(), judged, now.monotonic);
-        true
+        if self.mutation == Some(Mutation::RejectsUncounted) {
+            made.counts.rejected = [0; RejectReason::ALL.len()];
+        }
+        made
     }
 
     /// Hands closed blocks to the core, then does what the core asks.
@@ -208,8 +299,21 @@ impl JournalShell {
             let settled = connection.fate.settled();
             if settled > connection.acknowledged {
                 connection.acknowledged = settled;
+                promise!(
+                    "S1",
+                    connection.body_lines.is_none_or(|lines| lines == settled),
+                    "a body is answered for {settled} of its lines"
+                );
                 oracle.acknowledged(connection.number, settled);
             }
+        }
+        let answered =
+            |connection: &Connection| connection.body_lines == Some(connection.acknowledged);
+        self.connections.retain(|connection| !answered(connection));
+        if !self.paused {
+            let settled = self.core.settled().iter().map(|(_, counts)| counts);
+            let open = self.core.open_lines() + self.gather.open_received();
+            oracle.ledger(settled, open);
         }
     }
 
@@ -219,6 +323,15 @@ impl JournalShell {
                 assert_eq!(self.order.replace(order), None, "one order at a time");
             }
             ShardAction::Write(group) => {
+                match self.mutation {
+                    Some(Mutation::PublishedBeforeDurable) => self.publish_unwritten(&group),
+                    Some(Mutation::WrittenBeforeWriting) => {
+                        self.core.written(group.ticket, true);
+                        self.unwritten.push(group);
+                        return;
+                    }
+                    _ => {}
+                }
                 self.out.push(group);
                 assert!(self.out.len() <= 2, "two writes in flight");
             }
@@ -229,11 +342,18 @@ impl JournalShell {
                         oracle.received(block.received_first, block.received_last);
                     }
                 }
-                self.tail.publish(&blocks);
+                if self.mutation != Some(Mutation::PublishedBeforeDurable) {
+                    self.tail.publish(&blocks);
+                }
             }
             ShardAction::Close { sequence, end } => self.catalog.close(sequence, end),
             ShardAction::Seal(order) => self.seals.push_back(order),
-            ShardAction::Record { ticket, lines, .. } => self.records.push((ticket, lines)),
+            ShardAction::Record { ticket, lines, .. } => {
+                if self.mutation == Some(Mutation::RejectsNotAwaited) {
+                    self.core.recorded(ticket, true);
+                }
+                self.records.push((ticket, lines));
+            }
             ShardAction::HandOut { slot, raw, raw_len } => {
                 self.handed_out.push((slot, raw, raw_len));
             }
@@ -249,30 +369,37 @@ impl JournalShell {
         }
     }
 
-    /// Serves the order for a segment, as far as the disk allows; false when it does not.
-    pub(crate) fn serve_order(&mut self, now: Timestamp) -> bool {
-        let Some(order) = self.order.take() else {
-            return true;
-        };
-        let spare = match self.spares.pop_front() {
-            Some(spare) => Ok(spare),
-            None => {
-                self.spare_number += 1;
-                self.files
-                    .make_spare(self.spare_number, &AtomicBool::new(true))
+    /// Mutation: streams get blocks when their write begins.
+    fn publish_unwritten(&mut self, group: &GroupWrite) {
+        let mut position = group.position;
+        let mut blocks = Vec::new();
+        for image in &group.buffers {
+            let header = image.first_chunk().expect("a header");
+            let segment = BlockHeader::peek(header).expect("a header").segment;
+            let place = BlockPlace {
+                journal: self.files.journal,
+                segment,
+                first: None,
+                position,
+            };
+            let (block, header) = open_block(image.clone(), place).expect("a block");
+            position += header.stored_bytes() as u64;
+            if block.first >= self.tail.durable_end() {
+                blocks.push(Arc::new(block));
             }
-        };
-        match spare.and_then(|spare| self.files.put_to_use(&spare, &order, now)) {
-            Ok((opened, entry)) => {
-                self.catalog.add(entry);
-                self.core.opened(opened);
-                true
-            }
-            Err(_) => {
-                self.core.open_failed();
-                self.paused = true;
-                false
-            }
+        }
+        self.tail.publish(&blocks);
+    }
+
+    /// Mutation: writes the core believes done are done now.
+    pub(crate) fn write_late(&mut self) {
+        for group in std::mem::take(&mut self.unwritten) {
+            let image = image(&group);
+            drop(
+                group
+                    .file
+                    .write_durable_at(image.as_slice(), group.position),
+            );
         }
     }
 
@@ -282,7 +409,8 @@ impl JournalShell {
         let written = group
             .file
             .write_durable_at(image(&group).as_slice(), group.position);
-        self.core.written(group.ticket, written.is_ok());
+        let durable = written.is_ok() || self.mutation == Some(Mutation::FailedWritesTrusted);
+        self.core.written(group.ticket, durable);
         written.is_ok()
     }
 
@@ -317,21 +445,6 @@ impl JournalShell {
             .expect("encodes");
     }
 
-    /// The oldest segment is used again when every stream is past it, as the keeper does.
-    pub(crate) fn recycle_oldest(&mut self, lowest: Offset) -> Option<Offset> {
-        let segments = self.catalog.list();
-        let oldest = segments.first()?;
-        // A stream is past it, so a later segment has a block.
-        let end = oldest.end.filter(|end| *end < lowest)?;
-        self.spare_number += 1;
-        self.catalog.remove(oldest.sequence);
-        // Refused by the disk, the file stays what it was; the next start finds it.
-        if let Ok(spare) = self.files.recycle(oldest, self.spare_number) {
-            self.spares.push_back(spare);
-        }
-        Some(end)
-    }
-
     /// True when nothing is left to be done.
     pub(crate) fn is_idle(&self) -> bool {
         self.core.is_idle()
@@ -341,6 +454,7 @@ impl JournalShell {
             && self.out.is_empty()
             && self.seals.is_empty()
             && self.records.is_empty()
+            && self.unanswered == 0
             && self.handed_out.is_empty()
     }
 }
@@ -382,4 +496,11 @@ fn line(random: &mut Random, connection: usize, number: u64) -> Vec<u8> {
     }
     line.push_str("\"}\n");
     line.into_bytes()
+}
+
+/// A line of a large body: a thousand bytes that compress well, so that a block fits a tiny
+/// segment.
+fn wide_line(_: &mut Random, connection: usize, number: u64) -> Vec<u8> {
+    let pad = "weir ".repeat(200);
+    format!("{{\"c\":{connection},\"n\":{number},\"pad\":\"{pad}\"}}\n").into_bytes()
 }

@@ -8,23 +8,32 @@ use std::time::Duration;
 
 use weir::batch::{Batch, Compression, CursorState};
 use weir::journal::cursor::{CursorRecord, OpenedCursor};
-use weir::journal::reader::{ReadNext, Reader};
-use weir::position::{JournalId, OffsetRange};
+use weir::journal::keeper::Hold;
+use weir::journal::reader::{GapReason, ReadNext, Reader};
+use weir::journal::settings::HoldPolicy;
+use weir::metrics::ledger::DiscardReason;
+use weir::position::{JournalId, Offset, OffsetRange};
 use weir::stream::encode::Encoder;
 use weir::stream::lane::{Lane, LaneAction};
 use weir::stream::settings::BatchLimits;
 
-use crate::oracle::{JournalOracle, LaneOracle};
+use crate::lane_oracle::LaneOracle;
+use crate::mutations::Mutation;
+use crate::oracle::JournalOracle;
+use crate::promise::promise;
 
 /// What a destination does with a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
     Accept,
+    /// It is broken, or refuses: without dead letters both are tried again.
     Fail,
+    /// It is given up on, and what was sent arrives later, perhaps after much else.
+    Late,
     /// It has the batch, and its answer is lost.
     AcceptUnheard,
     Split,
-    /// No answer as long as the node lives; it has the batch or not.
+    /// No answer until it is broken off, or as long as the node lives; it has the batch or not.
     Hang {
         has_it: bool,
     },
@@ -41,6 +50,10 @@ pub(crate) enum Came {
     Recorded(u64),
     Sent(OffsetRange, Reply),
     Unreadable(OffsetRange),
+    /// It tells what it is about to give up, and waits until that is durable.
+    Tells(OffsetRange),
+    /// Its oldest events are given up by order.
+    Discarded(Offset),
     Waits(Option<Duration>),
     Hangs,
     Done,
@@ -54,42 +67,117 @@ pub(crate) struct LaneShell {
     hangs: bool,
     /// Records written by this life.
     pub(crate) written: u64,
+    mutation: Option<Mutation>,
+    /// Mutation: the try that failed is forgotten.
+    forgotten: bool,
+    hold: Arc<Hold>,
+    /// What is about to be given up, and whether that is durable in an audit event by now.
+    telling: Option<Telling>,
+    /// Events whose loss is in a durable audit event of this life.
+    told: OffsetRange,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Telling {
+    range: OffsetRange,
+    what: Loss,
+    durable: Option<bool>,
+}
+
+/// What is about to be given up.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    /// What lies at the offset asked for is gone or damaged.
+    Gap(DiscardReason),
+    /// A block of the batch does not give its events.
+    Unreadable,
+    /// The keeper wants it.
+    Order(DiscardReason),
+}
+
+/// Where a lane's things come from when a node opens.
+pub(crate) struct Opening<'a> {
+    pub(crate) stream: &'a Arc<str>,
+    pub(crate) journal: JournalId,
+    pub(crate) limits: BatchLimits,
+    pub(crate) policy: HoldPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) mutation: Option<Mutation>,
+}
+
+/// A copy of a batch that is still on its way to a destination.
+#[derive(Debug)]
+pub(crate) struct LateCopy {
+    pub(crate) range: OffsetRange,
+    pub(crate) text: Vec<u8>,
+}
+
+/// What a lane meets in a step: the other parts of the run.
+pub(crate) struct Around<'a> {
+    pub(crate) encoder: &'a mut Encoder,
+    pub(crate) oracle: &'a mut LaneOracle,
+    pub(crate) journal: &'a JournalOracle,
+    pub(crate) now: Duration,
+    pub(crate) late: &'a mut Vec<LateCopy>,
+    /// Where an audit event goes that has to be durable before something is given up.
+    pub(crate) audit: &'a mut Option<OffsetRange>,
+    /// Asked for only when a batch is sent, with its number of events.
+    pub(crate) reply: &'a mut dyn FnMut(u64) -> Reply,
 }
 
 impl LaneShell {
     /// Opens a lane as `node::open` does.
     pub(crate) fn open(
-        stream: &Arc<str>,
-        journal: JournalId,
-        limits: BatchLimits,
-        compression: Compression,
+        opening: &Opening<'_>,
         opened: OpenedCursor,
         reader: Reader,
     ) -> io::Result<Self> {
         let OpenedCursor {
-            mut record, state, ..
+            mut record,
+            state,
+            damage,
         } = opened;
-        let state = match state {
+        let mut state = match state {
             Some(state) => state,
             None => {
-                let start = reader.tail().durable_end();
+                // Streams of a run begin with the first event; a record that does not hold
+                // begins with all there is.
+                let start = match damage {
+                    Some(_) => reader.start(),
+                    None => Offset(0),
+                };
                 let state = CursorState {
                     start,
                     cursor: start,
                     ..CursorState::default()
                 };
-                record.write(&state)?;
+                for _slot in 0..2 {
+                    record.write(&state)?;
+                }
                 state
             }
         };
-        assert_eq!(state.start.0, 0, "a stream that began at 0 began there");
+        if opening.mutation == Some(Mutation::CutsForgotten) {
+            state.cuts.clear();
+        }
+        let stream = Arc::clone(opening.stream);
+        let (policy, cursor) = (opening.policy.clone(), state.cursor);
+        let hold = Hold::new(Arc::clone(&stream), policy, cursor);
         Ok(Self {
-            core: Lane::new(Arc::clone(stream), journal, limits, state),
+            core: Lane::new(stream, opening.journal, opening.limits, state),
             record,
             reader,
-            compression,
+            compression: opening.compression,
             hangs: false,
             written: 0,
+            mutation: opening.mutation,
+            forgotten: false,
+            hold: Arc::new(hold),
+            telling: None,
+            told: OffsetRange {
+                first: cursor,
+                end: cursor,
+            },
         })
     }
 
@@ -97,33 +185,66 @@ impl LaneShell {
         self.core.state()
     }
 
-    /// The destination that gave no answer breaks off; the batch is tried again.
-    pub(crate) fn break_off(&mut self, now: Duration) {
-        if std::mem::take(&mut self.hangs) {
-            self.core.failed(now);
+    /// The destination gave no answer for too long: the batch is tried again.
+    pub(crate) fn break_off(&mut self, again: Duration) -> bool {
+        let hung = std::mem::take(&mut self.hangs);
+        if hung {
+            self.core.failed(again);
         }
+        hung
+    }
+
+    /// How the keeper sees the lane.
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        &self.hold
+    }
+
+    /// The audit event of a loss is durable, or could not be made so.
+    pub(crate) fn answered(&mut self, durable: bool, oracle: &mut LaneOracle) {
+        if let Some(telling) = &mut self.telling {
+            telling.durable = Some(durable);
+            if durable {
+                oracle.told(telling.range);
+            }
+        }
+    }
+
+    pub(crate) fn hangs(&self) -> bool {
+        self.hangs
     }
 
     /// The last record of an orderly stop; what fails now is delivered again.
-    pub(crate) fn record_last(&mut self, oracle: &mut LaneOracle) {
+    pub(crate) fn record_last(&mut self, oracle: &mut LaneOracle, journal: &JournalOracle) {
         let state = self.core.state().clone();
         if self.record.write(&state).is_ok() {
-            oracle.recorded(&state);
+            oracle.recorded(journal, &state);
         }
     }
 
-    /// Does the next thing; `reply` is asked for only when a batch is sent.
-    pub(crate) fn step(
-        &mut self,
-        encoder: &mut Encoder,
-        oracle: &mut LaneOracle,
-        journal: &JournalOracle,
-        now: Duration,
-        reply: &mut dyn FnMut(u64) -> Reply,
-    ) -> Came {
-        if self.hangs {
+    /// Does the next thing.
+    pub(crate) fn step(&mut self, around: &mut Around<'_>) -> Came {
+        if let Some(telling) = self.telling {
+            return match telling.durable {
+                None => Came::Tells(telling.range),
+                Some(durable) => self.go_on(telling, durable, around),
+            };
+        }
+        if let Some(order) = self.hold.discard_order() {
+            // A delivery that is under way is broken off for it.
+            self.hangs = false;
+            let range = OffsetRange {
+                first: self.core.state().cursor,
+                end: order.to,
+            };
+            if range.is_empty() {
+                return self.record(self.core.state().clone(), around);
+            }
+            return self.tell(range, Loss::Order(order.reason), around);
+        }
+        if self.hangs || self.forgotten {
             return Came::Hangs;
         }
+        let now = around.now;
         match self.core.next(now) {
             LaneAction::Read(offset) => match self.reader.next(offset) {
                 Ok(ReadNext::Block(block)) => {
@@ -134,10 +255,13 @@ impl LaneShell {
                     self.core.end();
                     Came::End
                 }
-                Ok(ReadNext::Gap { range, .. }) => {
-                    oracle.discarded(journal, range);
-                    self.core.gap(range);
-                    Came::Gap(range)
+                Ok(ReadNext::Gap { range, why }) => {
+                    let reason = match why {
+                        GapReason::Gone => DiscardReason::Missing,
+                        GapReason::Damaged(_) => DiscardReason::Damaged,
+                    };
+                    let first = offset;
+                    self.tell(OffsetRange { first, ..range }, Loss::Gap(reason), around)
                 }
                 Err(_) => Came::Trouble,
             },
@@ -146,70 +270,161 @@ impl LaneShell {
                 first,
                 bytes_max,
             } => {
-                let measured = encoder.measure(&block, first, bytes_max);
+                let measured = around.encoder.measure(&block, first, bytes_max);
                 let events = measured.unwrap_or(u64::MAX);
                 self.core.measured(events);
                 Came::Measured(events)
             }
-            LaneAction::Record(state) => match self.record.write(&state) {
-                Ok(()) => {
-                    self.written += 1;
-                    oracle.recorded(&state);
-                    self.core.recorded();
-                    Came::Recorded(state.cursor.0)
-                }
-                Err(_) => Came::Trouble,
-            },
-            LaneAction::Deliver(batch) => {
-                self.deliver(&batch, encoder, oracle, journal, now, reply)
+            LaneAction::Record(state) => self.record(state, around),
+            LaneAction::Deliver(batch) => self.deliver(&batch, around),
+            LaneAction::Wait { until, .. } => {
+                around.oracle.waits(now, until);
+                Came::Waits(until)
             }
-            LaneAction::Wait { until, .. } => Came::Waits(until),
             LaneAction::Done => Came::Done,
         }
     }
 
-    fn deliver(
-        &mut self,
-        batch: &Batch,
-        encoder: &mut Encoder,
-        oracle: &mut LaneOracle,
-        journal: &JournalOracle,
-        now: Duration,
-        reply: &mut dyn FnMut(u64) -> Reply,
-    ) -> Came {
-        let recorded = oracle.durable.cuts.first();
-        assert_eq!(
-            recorded.map(|cut| (cut.segment, cut.range)),
-            Some((batch.id.segment, batch.id.range)),
-            "a cut is durable before it is sent"
-        );
-        let parcel = match encoder.encode(batch, self.compression) {
-            Ok(parcel) => parcel,
-            Err(unreadable) => {
-                oracle.discarded(journal, unreadable.range);
-                self.core.unreadable(unreadable.range, now);
-                return Came::Unreadable(unreadable.range);
+    /// Has a loss told before it takes effect; what was told in this life is not told again.
+    fn tell(&mut self, range: OffsetRange, what: Loss, around: &mut Around<'_>) -> Came {
+        let mut telling = Telling {
+            range,
+            what,
+            durable: None,
+        };
+        let known = self.told.first <= range.first && range.end <= self.told.end;
+        if known || self.mutation == Some(Mutation::LossesUntold) {
+            telling.durable = Some(true);
+            return self.go_on(telling, true, around);
+        }
+        *around.audit = Some(range);
+        self.telling = Some(telling);
+        Came::Tells(range)
+    }
+
+    /// A loss was told, or could not be: then nothing is given up.
+    fn go_on(&mut self, telling: Telling, durable: bool, around: &mut Around<'_>) -> Came {
+        self.telling = None;
+        if !durable {
+            return Came::Trouble;
+        }
+        let Telling { range, what, .. } = telling;
+        self.told = range;
+        let is_order = matches!(what, Loss::Order(_));
+        if self.mutation != Some(Mutation::GapsUntold) {
+            around.oracle.discarded(around.journal, range, is_order);
+        }
+        match what {
+            Loss::Gap(reason) => {
+                self.core.gap(range, reason);
+                Came::Gap(range)
             }
+            Loss::Unreadable => {
+                self.core.unreadable(range, around.now);
+                Came::Unreadable(range)
+            }
+            Loss::Order(reason) => {
+                self.core.discard_to(range.end, reason, around.now);
+                self.record(self.core.state().clone(), around);
+                Came::Discarded(range.end)
+            }
+        }
+    }
+
+    fn record(&mut self, mut state: CursorState, around: &mut Around<'_>) -> Came {
+        match self.mutation {
+            Some(Mutation::CursorBeforeDelivery) => {
+                if let Some(cut) = state.cuts.first().copied() {
+                    state.cursor = cut.range.end;
+                    state.counts.delivered += cut.range.events();
+                }
+            }
+            Some(Mutation::DeliveryUncounted) => {
+                state.counts.delivered = state.counts.delivered.saturating_sub(1);
+            }
+            _ => {}
+        }
+        let written = match self.mutation {
+            Some(Mutation::CutsUnrecorded) if !state.cuts.is_empty() => {
+                self.core.recorded();
+                return Came::Recorded(state.cursor.0);
+            }
+            Some(Mutation::RecordsUnwritten) => Ok(()),
+            _ => self.record.write(&state),
+        };
+        match written {
+            Ok(()) => {
+                self.written += 1;
+                around.oracle.recorded(around.journal, &state);
+                self.core.recorded();
+                self.hold.pass(state.cursor);
+                Came::Recorded(state.cursor.0)
+            }
+            Err(_) => Came::Trouble,
+        }
+    }
+
+    fn deliver(&mut self, batch: &Batch, around: &mut Around<'_>) -> Came {
+        let recorded = around.oracle.durable.cuts.first();
+        promise!(
+            "S4",
+            recorded.map(|cut| (cut.segment, cut.range))
+                == Some((batch.id.segment, batch.id.range)),
+            "{} is sent and was not recorded as cut",
+            batch.id
+        );
+        let parcel = match around.encoder.encode(batch, self.compression) {
+            Ok(parcel) => parcel,
+            Err(unreadable) => return self.tell(unreadable.range, Loss::Unreadable, around),
         };
         let range = batch.id.range;
-        let reply = reply(range.events());
+        let reply = (around.reply)(range.events());
+        around.oracle.tried(range, &batch.id.to_string());
+        let mut text = plain(&parcel.body.concat(), self.compression);
+        match self.mutation {
+            Some(Mutation::EventsSwapped) => swap_events(&mut text),
+            Some(Mutation::ByteChanged) => {
+                let at = text.len() / 2;
+                text[at] ^= 1;
+            }
+            _ => {}
+        }
         let has_it = matches!(
             reply,
             Reply::Accept | Reply::AcceptUnheard | Reply::Hang { has_it: true }
         );
         if has_it {
-            let text = plain(&parcel.body.concat(), self.compression);
-            oracle.arrived(journal, range, batch.id.to_string(), &text);
+            around.oracle.arrived(around.journal, range, &text);
         }
-        let again = now + Duration::from_millis(50);
+        let again = around.now + Duration::from_millis(50);
         match reply {
-            Reply::Accept => self.core.delivered(parcel.raw_bytes, Vec::new(), now),
+            Reply::Accept => {
+                around.oracle.heard(around.now);
+                self.core
+                    .delivered(parcel.raw_bytes, Vec::new(), around.now);
+            }
             Reply::Split if self.core.split() => {}
-            Reply::Fail | Reply::AcceptUnheard | Reply::Split => self.core.failed(again),
+            Reply::Fail | Reply::AcceptUnheard | Reply::Split | Reply::Late => {
+                self.forgotten = self.mutation == Some(Mutation::RetriesForgotten);
+                self.core.failed(again);
+            }
             Reply::Hang { .. } => self.hangs = true,
+        }
+        self.hold.set_failing(self.core.attempt() > 0);
+        if reply == Reply::Late {
+            around.late.push(LateCopy { range, text });
         }
         Came::Sent(range, reply)
     }
+}
+
+/// The first two lines change places, when there are two.
+fn swap_events(text: &mut [u8]) {
+    let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let (Some((first, _)), Some((second, _))) = (ends.next(), ends.next()) else {
+        return;
+    };
+    text[..=second].rotate_left(first + 1);
 }
 
 fn plain(body: &[u8], compression: Compression) -> Vec<u8> {

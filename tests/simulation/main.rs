@@ -2,44 +2,73 @@
 //! that the promise names, judged by an oracle at every step.
 //!
 //! One seed is one run. `WEIR_SIM_SEED=n` runs that one, `WEIR_SIM_SEEDS=n` sets how many
-//! run, `WEIR_SIM_FIRST=n` where they begin. `faults` says what happens, `journal_shell` and
-//! `lane_shell` do what the threads of the node do, `oracle` knows what was promised. Sockets,
-//! threads and the kernel are left to `tests/integration`.
+//! run, `WEIR_SIM_FIRST=n` where they begin. `faults` and `rot` say what happens, the shells
+//! do what the threads of the node do, `oracle` and `lane_oracle` know what was promised,
+//! `drain` ends a run. `mutations` break the promise on purpose, to show that it is seen.
+//! Sockets, threads and the kernel are left to `tests/integration`.
 
+mod drain;
 mod faults;
+mod internal_shell;
 mod journal_shell;
+mod keeper_shell;
+mod lane_oracle;
 mod lane_shell;
+mod mutations;
 mod oracle;
+mod promise;
 mod random;
+mod rot;
 mod run;
 mod trace;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use mutations::Mutation;
 use run::Run;
 use trace::Trace;
 
 /// Seeds of `make test`.
 const SEEDS: u64 = 2_000;
 
-/// Runs a seed; gives its trace's fingerprint, or what it says of its failure.
-fn run_seed(seed: u64) -> Result<(u64, u64), String> {
+/// Seeds within which every mutation is seen.
+const MUTATION_SEEDS: u64 = 400;
+
+/// Why a run failed.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    /// What the oracle, or the code under test, said.
+    why: String,
+    /// The last of what the run did.
+    tail: String,
+}
+
+/// Runs a seed; gives its trace's fingerprint.
+fn run_seed(seed: u64, mutation: Option<Mutation>) -> Result<(u64, u64), Failure> {
     let trace = Trace::default();
     let kept = trace.clone();
-    let ran = catch_unwind(AssertUnwindSafe(|| Run::new(seed, trace).run()));
+    let ran = catch_unwind(AssertUnwindSafe(|| Run::new(seed, trace, mutation).run()));
     match ran {
         Ok(()) => Ok(kept.fingerprint()),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            let text = text.unwrap_or_default();
-            Err(format!(
-                "{}\nseed {seed}: {text}\nWEIR_SIM_SEED={seed} replays it",
-                kept.tail()
-            ))
+            Err(Failure {
+                why: text.unwrap_or_default(),
+                tail: kept.tail(),
+            })
         }
     }
+}
+
+fn told(seed: u64, failure: &Failure) -> String {
+    format!(
+        "{}\nseed {seed}: {}\nreplay: WEIR_SIM_SEED={seed} cargo test --test simulation whatever_happens",
+        failure.tail, failure.why
+    )
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -50,11 +79,14 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn whatever_happens_every_acknowledged_event_keeps_its_promise() {
     if let Some(seed) = number("WEIR_SIM_SEED") {
-        run_seed(seed).unwrap_or_else(|why| panic!("{why}"));
+        if let Err(failure) = run_seed(seed, None) {
+            panic!("{}", told(seed, &failure));
+        }
         return;
     }
     let first = number("WEIR_SIM_FIRST").unwrap_or(0);
     let end = first.saturating_add(number("WEIR_SIM_SEEDS").unwrap_or(SEEDS));
+    let begun = Instant::now();
     let next = AtomicU64::new(first);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let failures: Vec<String> = std::thread::scope(|scope| {
@@ -67,7 +99,9 @@ fn whatever_happens_every_acknowledged_event_keeps_its_promise() {
                         if seed >= end || failures.len() > 2 {
                             return failures;
                         }
-                        failures.extend(run_seed(seed).err());
+                        if let Err(failure) = run_seed(seed, None) {
+                            failures.push(told(seed, &failure));
+                        }
                     }
                 };
                 std::thread::Builder::new()
@@ -82,11 +116,35 @@ fn whatever_happens_every_acknowledged_event_keeps_its_promise() {
             .collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    println!("{} seeds in {:?}", end - first, begun.elapsed());
 }
 
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
-    for seed in 0..20 {
-        assert_eq!(run_seed(seed), run_seed(seed), "seed {seed}");
+    let mut traces = HashSet::new();
+    for seed in 0..40 {
+        let first = run_seed(seed, None);
+        assert_eq!(first, run_seed(seed, None), "seed {seed}");
+        traces.insert(first.expect("a run without a failure"));
+    }
+    assert_eq!(traces.len(), 40, "every seed is a run of its own");
+}
+
+#[test]
+fn every_broken_promise_is_seen() {
+    for (mutation, promises) in Mutation::ALL {
+        let seen = (0..MUTATION_SEEDS).find_map(|seed| {
+            let failure = run_seed(seed, Some(mutation)).err()?;
+            Some((seed, failure.why))
+        });
+        let Some((seed, why)) = seen else {
+            panic!("{mutation:?} is not seen in {MUTATION_SEEDS} seeds");
+        };
+        println!("{mutation:?}: seed {seed}: {why}");
+        let named = |promise: &&&str| why.starts_with(&format!("[{promise}]"));
+        assert!(
+            promises.iter().any(|promise| named(&promise)),
+            "{mutation:?}, seed {seed}: another promise than {promises:?} was broken: {why}"
+        );
     }
 }

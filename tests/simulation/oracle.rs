@@ -1,12 +1,15 @@
-//! The promise as a program: what was sent, what became durable, what each destination got,
-//! and whether that is what `README.md` says. It knows lines and offsets, nothing of how the
-//! journal or the streams work.
+//! The journal's side of the promise as a program: what was sent, what became durable, what
+//! was acknowledged, and whether that is what `README.md` says. It knows lines and offsets,
+//! nothing of how the journal works. `lane_oracle` has the destinations' side.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use weir::batch::CursorState;
 use weir::metrics::ledger::InputCounts;
-use weir::position::{OffsetRange, Timestamp};
+use weir::position::{Offset, OffsetRange, Timestamp};
+
+use crate::lane_oracle::LaneOracle;
+use crate::promise::promise;
 
 /// Everything the senders, the operator and the destinations know.
 #[derive(Debug)]
@@ -14,6 +17,7 @@ pub(crate) struct Oracle {
     pub(crate) journals: Vec<JournalOracle>,
     /// By stream, then by journal.
     pub(crate) lanes: Vec<Vec<LaneOracle>>,
+    pub(crate) internal: InternalOracle,
 }
 
 /// One journal.
@@ -24,33 +28,34 @@ pub(crate) struct JournalOracle {
     by_line: HashMap<Vec<u8>, (usize, usize)>,
     /// The event at each offset, over all lives of the node.
     events: Vec<Vec<u8>>,
+    /// When, by the monotonic clock, each was sent.
+    sent_at: Vec<Duration>,
+    /// Now, by the monotonic clock.
+    pub(crate) now: Duration,
+    /// Bytes of them, without line ends.
+    event_bytes: u64,
     /// Rejects that are durable: connection and line number from 1.
     rejects: HashSet<(usize, u64)>,
-    /// Events a bit flip may have cost.
+    /// Events that what was done to the disk may have cost.
     pub(crate) damaged: Vec<OffsetRange>,
+    /// Segments hit at rest, by sequence.
+    pub(crate) hit: HashSet<u64>,
+    /// A segment's header was hit: its file is no segment any more.
+    pub(crate) headless: bool,
     /// Events below were delivered everywhere and their segments used again.
     pub(crate) retained_from: u64,
     received_last: Timestamp,
+    /// Lines received over all inputs: those recovered and those of this life.
+    pub(crate) received: u64,
 }
 
 #[derive(Debug, Default)]
 struct Sender {
-    lines: Vec<(Vec<u8>, bool)>,
+    /// Bytes, whether it is to be rejected, and when it was sent.
+    lines: Vec<(Vec<u8>, bool, Duration)>,
     /// Lines before this one have their place, or are rejects.
     next: usize,
     acknowledged: u64,
-}
-
-/// One stream in one journal.
-#[derive(Debug, Default)]
-pub(crate) struct LaneOracle {
-    /// Fate of each offset.
-    got: Vec<bool>,
-    discarded: Vec<bool>,
-    /// Ranges that arrived, with the identity they came under.
-    ranges: Vec<(OffsetRange, String)>,
-    /// The last state known durable.
-    pub(crate) durable: CursorState,
 }
 
 impl JournalOracle {
@@ -68,7 +73,8 @@ impl JournalOracle {
                 .insert(line.to_vec(), (connection, lines.len()));
             assert_eq!(known, None, "the simulation sends every line once");
         }
-        lines.push((line.to_vec(), rejected));
+        lines.push((line.to_vec(), rejected, self.now));
+        self.received += 1;
     }
 
     /// Reject records are durable.
@@ -89,20 +95,23 @@ impl JournalOracle {
     pub(crate) fn acknowledged(&mut self, connection: usize, line: u64) {
         let sender = &mut self.connections[connection];
         assert!(line > sender.acknowledged, "acks only grow");
-        sender.acknowledged = line;
+        let before = std::mem::replace(&mut sender.acknowledged, line);
         let line = usize::try_from(line).expect("few lines");
-        assert!(
+        promise!(
+            "S1",
             line <= sender.lines.len(),
-            "only what was sent is acknowledged"
+            "what was never sent is acknowledged"
         );
-        assert!(
+        promise!(
+            "S1",
             sender.skip_rejects() >= line,
             "connection {connection}: lines below {line} are acknowledged, {} are durable",
             sender.next
         );
-        for at in 0..line {
-            let number = at as u64 + 1;
-            assert!(
+        for number in before + 1..=line as u64 {
+            let at = usize::try_from(number - 1).expect("few lines");
+            promise!(
+                "S1",
                 !sender.lines[at].1 || self.rejects.contains(&(connection, number)),
                 "connection {connection}: reject {number} is acknowledged and not durable"
             );
@@ -113,21 +122,29 @@ impl JournalOracle {
     pub(crate) fn holds(&mut self, offset: u64, line: &[u8]) {
         let at = usize::try_from(offset).expect("few events");
         if let Some(known) = self.events.get(at) {
-            assert_eq!(known, line, "offset {offset} was used twice");
+            promise!("S1", known == line, "offset {offset} was used twice");
             return;
         }
-        assert_eq!(at, self.events.len(), "offsets have no holes");
+        promise!(
+            "S1",
+            at == self.events.len(),
+            "offset {offset} leaves a hole"
+        );
         let Some((connection, number)) = self.by_line.get(line) else {
-            panic!("offset {offset}: bytes nobody sent: {line:?}")
+            panic!("[S2] offset {offset}: bytes nobody sent: {line:?}")
         };
         let sender = &mut self.connections[*connection];
         let expected = sender.skip_rejects();
-        assert_eq!(
-            *number, expected,
-            "offset {offset}: connection {connection} out of order"
+        promise!(
+            "S3",
+            *number == expected,
+            "offset {offset}: line {number} of connection {connection} stands where {expected} is due"
         );
+        let sent_at = sender.lines[sender.next].2;
         sender.next += 1;
+        self.event_bytes += line.len() as u64 - 1;
         self.events.push(line.to_vec());
+        self.sent_at.push(sent_at);
     }
 
     /// Receive times of a block that is new in the journal.
@@ -144,26 +161,66 @@ impl JournalOracle {
         self.events.len() as u64
     }
 
+    /// When the event before `end` was sent; it is the youngest below.
+    pub(crate) fn sent_at(&self, end: Offset) -> Duration {
+        let last = usize::try_from(end.0.saturating_sub(1)).expect("few events");
+        self.sent_at.get(last).copied().unwrap_or(self.now)
+    }
+
     pub(crate) fn event(&self, offset: u64) -> &[u8] {
         &self.events[usize::try_from(offset).expect("few events")]
     }
 
-    /// Input totals in a journal without damage say exactly what is in it.
-    pub(crate) fn totals(&self, totals: &[InputCounts]) {
-        let stored: u64 = totals.iter().map(|counts| counts.stored).sum();
-        assert_eq!(stored, self.end(), "stored events and the ledger differ");
-        let bytes: u64 = totals.iter().map(|counts| counts.stored_bytes).sum();
-        let expected: u64 = self.events.iter().map(|line| line.len() as u64 - 1).sum();
-        assert_eq!(bytes, expected, "stored bytes and the ledger differ");
-        assert!(totals.iter().all(InputCounts::balances), "{totals:?}");
+    /// The totals of the inputs' counters say exactly what the journal holds.
+    pub(crate) fn totals<'a>(&self, totals: impl Iterator<Item = &'a InputCounts>) -> u64 {
+        let (mut stored, mut bytes, mut received) = (0, 0, 0);
+        for counts in totals {
+            promise!("S5", counts.balances(), "{counts:?}");
+            stored += counts.stored;
+            bytes += counts.stored_bytes;
+            received += counts.received;
+        }
+        promise!(
+            "S5",
+            stored == self.end(),
+            "the ledger counts {stored} events stored, the journal has {}",
+            self.end()
+        );
+        promise!(
+            "S5",
+            bytes == self.event_bytes,
+            "the ledger counts {bytes} bytes stored, the journal has {}",
+            self.event_bytes
+        );
+        received
     }
 
-    /// True when every event of the range may be unreadable.
-    pub(crate) fn may_be_damaged(&self, range: OffsetRange) -> bool {
-        (range.first.0..range.end.0).all(|offset| {
-            let mut damaged = self.damaged.iter();
-            damaged.any(|range| range.first.0 <= offset && offset < range.end.0)
-        })
+    /// After a start: what was received and is not in the totals is gone with the process.
+    pub(crate) fn recovered<'a>(&mut self, totals: impl Iterator<Item = &'a InputCounts>) {
+        self.received = self.totals(totals);
+    }
+
+    /// The ledger while the node runs; `open` lines are judged and not yet durable.
+    pub(crate) fn ledger<'a>(&self, totals: impl Iterator<Item = &'a InputCounts>, open: u64) {
+        let settled = self.totals(totals);
+        promise!(
+            "S5",
+            settled + open == self.received,
+            "{} lines came, {settled} are settled and {open} open",
+            self.received
+        );
+    }
+
+    /// True when what was done to the disk may have cost this event.
+    pub(crate) fn was_hit(&self, offset: u64) -> bool {
+        let mut damaged = self.damaged.iter();
+        damaged.any(|range| range.first.0 <= offset && offset < range.end.0)
+    }
+
+    /// True when every event of the range was hit, or was delivered and let go of.
+    pub(crate) fn may_be_gone(&self, range: OffsetRange) -> bool {
+        (range.first.0..range.end.0)
+            .all(|offset| offset < self.retained_from || self.was_hit(offset))
     }
 }
 
@@ -173,7 +230,7 @@ impl Sender {
         while self
             .lines
             .get(self.next)
-            .is_some_and(|(_, rejected)| *rejected)
+            .is_some_and(|(_, rejected, _)| *rejected)
         {
             self.next += 1;
         }
@@ -181,100 +238,37 @@ impl Sender {
     }
 }
 
-impl LaneOracle {
-    /// The destination has these lines.
-    pub(crate) fn arrived(
-        &mut self,
-        journal: &JournalOracle,
-        range: OffsetRange,
-        identity: String,
-        text: &[u8],
-    ) {
-        assert!(range.end.0 <= journal.end(), "only durable events are sent");
-        let mut lines = text.split_inclusive(|byte| *byte == b'\n');
-        for offset in range.first.0..range.end.0 {
-            assert_eq!(
-                lines.next(),
-                Some(journal.event(offset)),
-                "bytes in, bytes out"
-            );
-        }
-        assert_eq!(lines.next(), None, "nothing but the range's lines");
-        for offset in 0..range.first.0 {
-            assert!(self.has_fate(offset), "offset {offset} was passed over");
-        }
-        for (known, under) in &self.ranges {
-            let apart = range.end <= known.first || known.end <= range.first;
-            let same = range == *known && identity == *under;
-            let within = range != *known && known.first <= range.first && range.end <= known.end;
-            assert!(
-                apart || same || within,
-                "{range} under {identity} after {known} under {under}"
-            );
-        }
-        mark(&mut self.got, range);
-        self.ranges.push((range, identity));
-    }
-
-    /// Events were given up as damaged.
-    pub(crate) fn discarded(&mut self, journal: &JournalOracle, range: OffsetRange) {
-        for offset in range.first.0..range.end.0 {
-            let at = usize::try_from(offset).expect("few events");
-            let old_news =
-                offset < journal.retained_from && self.got.get(at).copied().unwrap_or(false);
-            let one = OffsetRange {
-                first: weir::position::Offset(offset),
-                end: weir::position::Offset(offset + 1),
-            };
-            assert!(
-                old_news || journal.may_be_damaged(one),
-                "{range}: event {offset} is given up and was not hit; damaged: {:?}",
-                journal.damaged
-            );
-        }
-        mark(&mut self.discarded, range);
-    }
-
-    /// The record on disk is of an earlier state now: what was sent since may be cut anew.
-    pub(crate) fn slot_lost(&mut self) {
-        self.ranges.clear();
-        self.durable = CursorState::default();
-    }
-
-    /// A state is durable.
-    pub(crate) fn recorded(&mut self, state: &CursorState) {
-        assert!(state.balances(), "{state:?}");
-        assert!(
-            state.cursor >= self.durable.cursor,
-            "the cursor goes back: {} after {}",
-            state.cursor,
-            self.durable.cursor
-        );
-        self.passed(state.cursor.0);
-        self.durable = state.clone();
-    }
-
-    /// Everything below the cursor has a fate.
-    pub(crate) fn passed(&self, cursor: u64) {
-        for offset in 0..cursor {
-            assert!(
-                self.has_fate(offset),
-                "event {offset} is behind the cursor without a fate"
-            );
-        }
-    }
-
-    fn has_fate(&self, offset: u64) -> bool {
-        let at = usize::try_from(offset).expect("few events");
-        let is = |fates: &Vec<bool>| fates.get(at).copied().unwrap_or(false);
-        is(&self.got) || is(&self.discarded)
-    }
+/// The internal journal: records whose writers were told that they are durable.
+#[derive(Debug, Default)]
+pub(crate) struct InternalOracle {
+    /// Offset and line, in order.
+    answered: Vec<(u64, Vec<u8>)>,
+    /// Records below were overwritten, as the journal is bounded.
+    pub(crate) overwritten_to: u64,
 }
 
-fn mark(fates: &mut Vec<bool>, range: OffsetRange) {
-    let end = usize::try_from(range.end.0).expect("few events");
-    if fates.len() < end {
-        fates.resize(end, false);
+impl InternalOracle {
+    /// These lines, the last before `end`, were answered as durable.
+    pub(crate) fn answered(&mut self, lines: &[Vec<u8>], end: u64) {
+        let first = end.saturating_sub(lines.len() as u64);
+        let numbered = (first..).zip(lines.iter().cloned());
+        self.answered.extend(numbered);
     }
-    fates[usize::try_from(range.first.0).expect("few events")..end].fill(true);
+
+    /// The journal holds these lines from `first` on; what stood before was overwritten.
+    pub(crate) fn holds(&self, first: u64, lines: &[Vec<u8>]) {
+        let kept = |(offset, _): &&(u64, Vec<u8>)| *offset >= self.overwritten_to;
+        for (offset, line) in self.answered.iter().filter(kept) {
+            let Some(at) = offset.checked_sub(first) else {
+                continue;
+            };
+            let found = lines.get(usize::try_from(at).expect("few records"));
+            promise!(
+                "S6",
+                found == Some(line),
+                "record {offset} was answered as durable and is not there: {}",
+                String::from_utf8_lossy(line)
+            );
+        }
+    }
 }

@@ -35,7 +35,10 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     (&["clap", "mimalloc"], &["cli", "main"]),
     // Identities; the node draws its own id and the jitter of retries from the same source.
     (&["uuid"], &["batch", "position", "node"]),
-    (&["jiff"], &["config", "control", "sink", "metrics"]),
+    (
+        &["jiff"],
+        &["audit", "config", "control", "sink", "metrics"],
+    ),
 ];
 
 /// Crates that only tests and benches may name.

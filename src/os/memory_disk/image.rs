@@ -135,6 +135,14 @@ impl Image {
         }
     }
 
+    /// Zeros a part of the durable image, as far as it reaches.
+    pub(super) fn wipe(&mut self, bytes: Range<u64>) {
+        let end = bytes.end.min(self.durable.len() as u64);
+        if bytes.start < end {
+            self.durable[index(bytes.start)..index(end)].fill(0);
+        }
+    }
+
     fn crash_write(
         &mut self,
         file: &Path,

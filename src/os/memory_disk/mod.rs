@@ -7,13 +7,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::is_page_aligned;
-use crate::os::disk::{Disk, DiskFile, DiskLock, DiskRoom, OpenMode};
+use crate::os::disk::{self, Disk, DiskFile, DiskLock, DiskRoom, OpenMode};
 
 mod image;
 mod names;
@@ -120,6 +121,25 @@ impl MemoryDisk {
         self.state().capacity_bytes = bytes;
     }
 
+    /// Lets the disk be full: what is there can be overwritten, nothing can grow.
+    pub fn fill_up(&self) {
+        let mut state = self.state();
+        state.capacity_bytes = state.used_bytes();
+    }
+
+    /// Makes syncs and durable writes lie from now on: they succeed and make nothing durable,
+    /// as a disk does whose cache ignores flushes. For tests of tests.
+    pub fn lie_about_syncs(&self, lie: bool) {
+        self.state().lies = lie;
+    }
+
+    /// Takes back all that was to fail or to be short; the capacity stays.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        state.faults.clear();
+        state.short_reads = 0;
+    }
+
     /// Makes opening with `direct` fail with `InvalidInput`, as some file systems do.
     pub fn refuse_direct(&self, refuse: bool) {
         self.state().direct_refused = refuse;
@@ -134,7 +154,8 @@ impl MemoryDisk {
         });
     }
 
-    /// Makes the next `count` reads give only half of what they should, as if the file ended.
+    /// Makes the next `count` reads of the system stop half way, at a sector. Callers of
+    /// [`DiskFile::read_at`] do not see it: that goes on until all is read.
     pub fn shorten_reads(&self, count: u32) {
         self.state().short_reads = count;
     }
@@ -152,6 +173,28 @@ impl MemoryDisk {
             let why = format!("{} has no durable byte {byte}", path.display());
             Err(io::Error::new(io::ErrorKind::InvalidInput, why))
         }
+    }
+
+    /// Zeros bytes at rest, as a disk does that lost a page; none behind the durable end.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn wipe(&self, path: &Path, bytes: Range<u64>) -> io::Result<()> {
+        let state = self.state();
+        let file = state.names.file(path).ok_or_else(|| missing(path))?;
+        file.image().wipe(bytes);
+        Ok(())
+    }
+
+    /// Loses a file at rest, durably, as a hand or a broken file system does.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn lose(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.names.file(path).ok_or_else(|| missing(path))?;
+        state.names.lose(path);
+        Ok(())
     }
 
     /// Calls made so far.
@@ -257,7 +300,9 @@ impl Disk for MemoryDisk {
         if !state.names.is_directory(dir) {
             return Err(missing(dir));
         }
-        state.names.sync(dir);
+        if !state.lies {
+            state.names.sync(dir);
+        }
         Ok(())
     }
 
@@ -297,6 +342,7 @@ struct State {
     short_reads: u32,
     capacity_bytes: u64,
     direct_refused: bool,
+    lies: bool,
     /// Crashes so far: a file or lock of an earlier count is dead.
     crashes: u64,
     counts: DiskCounts,
@@ -311,6 +357,7 @@ impl Default for State {
             short_reads: 0,
             capacity_bytes: 1 << 40,
             direct_refused: false,
+            lies: false,
             crashes: 0,
             counts: DiskCounts::default(),
         }
@@ -436,20 +483,19 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk()?;
         state.counts.reads += 1;
-        state.fault(DiskOperation::Read, &self.path)?;
         self.aligned(buffer, offset)?;
-        let buffer = if state.short_reads > 0 {
-            state.short_reads -= 1;
-            let have = self.file.image().len().saturating_sub(offset);
-            let half = usize::try_from(have)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len())
-                / 2;
-            &mut buffer[..half]
-        } else {
-            buffer
+        let image = self.file.image();
+        let read = |buffer: &mut [u8], at: u64| {
+            state.fault(DiskOperation::Read, &self.path)?;
+            let mut taken = image.read(buffer, at);
+            let sector_bytes = usize::try_from(image::SECTOR_BYTES).expect("a sector is small");
+            if state.short_reads > 0 && taken > sector_bytes {
+                state.short_reads -= 1;
+                taken = (taken / 2).next_multiple_of(sector_bytes);
+            }
+            Ok(taken)
         };
-        Ok(self.file.image().read(buffer, offset))
+        disk::read_fully(buffer, offset, self.mode.direct, read, || Ok(image.len()))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -481,7 +527,11 @@ impl DiskFile for MemoryFile {
         let len = image.len();
         drop(image);
         state.has_room(&self.path, len, offset + bytes.len() as u64)?;
-        self.file.image().write_durable(bytes, offset);
+        if state.lies {
+            self.file.image().write(bytes, offset);
+        } else {
+            self.file.image().write_durable(bytes, offset);
+        }
         Ok(())
     }
 
@@ -493,7 +543,9 @@ impl DiskFile for MemoryFile {
             image.abandon();
             return Err(error);
         }
-        image.sync();
+        if !state.lies {
+            image.sync();
+        }
         Ok(())
     }
 

@@ -100,6 +100,13 @@ impl Names {
         self.change(Operation::Remove { path });
     }
 
+    /// The name is gone at rest, whatever was done to it before.
+    pub(super) fn lose(&mut self, path: &Path) {
+        self.settle(|operation| operation.paths().contains(&path));
+        self.durable.remove(path);
+        self.now.remove(path);
+    }
+
     pub(super) fn rename(&mut self, from: &Path, to: &Path) {
         let (from, to) = (from.to_owned(), to.to_owned());
         self.change(Operation::Rename { from, to });

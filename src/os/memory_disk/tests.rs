@@ -230,14 +230,67 @@ fn a_flipped_bit_is_read_and_survives_a_crash() {
 }
 
 #[test]
-fn short_reads_end_early_as_often_as_told() {
+fn short_reads_are_gone_on_with_as_on_a_real_disk() {
+    let disk = disk_with_dir();
+    let path = Path::new("/d/a");
+    let file = disk.open(path, NEW).unwrap();
+    file.write_durable_at(&[1; 9_000], 0).unwrap();
+    for direct in [false, true] {
+        let mode = OpenMode { direct, ..NEW };
+        let file = disk.open(path, mode).unwrap();
+        let mut buffer = AlignedBuffer::zeroed(12_288);
+        disk.shorten_reads(1);
+        assert_eq!(file.read_at(buffer.as_mut_slice(), 0).unwrap(), 9_000);
+        // A page that stops half way every time is trouble, not the file's end.
+        let mut page = AlignedBuffer::zeroed(4_096);
+        disk.shorten_reads(1);
+        assert_eq!(file.read_at(page.as_mut_slice(), 0).is_err(), direct);
+    }
+}
+
+#[test]
+fn what_fails_half_way_through_a_read_fails_the_read() {
     let disk = disk_with_dir();
     let file = disk.open(Path::new("/d/a"), NEW).unwrap();
-    file.write_at(&[1; 100], 0).unwrap();
+    file.write_durable_at(&[1; 9_000], 0).unwrap();
+    disk.fail_next(DiskOperation::Read, io::ErrorKind::Other, 1);
     disk.shorten_reads(1);
-    let mut buffer = [0; 200];
-    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 50);
-    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 100);
+    assert!(file.read_at(&mut [0; 9_000], 0).is_err());
+    disk.fail_next(DiskOperation::Read, io::ErrorKind::Other, 5);
+    disk.mend();
+    assert_eq!(file.read_at(&mut [0; 9_000], 0).unwrap(), 9_000);
+}
+
+#[test]
+fn bytes_wiped_and_files_lost_at_rest_stay_so() {
+    let disk = disk_with_dir();
+    let path = Path::new("/d/a");
+    let file = disk.open(path, NEW).unwrap();
+    file.write_durable_at(b"abcdef", 0).unwrap();
+    disk.wipe(path, 2..4).unwrap();
+    disk.wipe(path, 5..99).unwrap();
+    assert_eq!(content(&disk, "/d/a"), b"ab\0\0e\0");
+    disk.lose(path).unwrap();
+    disk.crash(3);
+    assert!(!disk.exists(path).unwrap());
+    assert!(disk.lose(path).is_err());
+}
+
+#[test]
+fn a_full_disk_takes_no_growth_and_a_lying_one_keeps_nothing() {
+    let disk = disk_with_dir();
+    let path = Path::new("/d/a");
+    let file = disk.open(path, NEW).unwrap();
+    file.write_durable_at(b"abcd", 0).unwrap();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    disk.fill_up();
+    assert!(file.write_at(b"abcde", 0).is_err());
+    disk.lie_about_syncs(true);
+    file.write_durable_at(b"ABCD", 0).unwrap();
+    file.sync().unwrap();
+    assert_eq!(content(&disk, "/d/a"), b"ABCD");
+    disk.crash_with(&mut |_| false);
+    assert_eq!(content(&disk, "/d/a"), b"abcd");
 }
 
 #[test]
