@@ -91,9 +91,6 @@ fn the_writer_of_today_makes_the_same() {
 #[test]
 fn the_document_names_the_right_bytes() {
     let disk = fixture();
-    let u16_at = |bytes: &[u8], at| u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap());
-    let u32_at = |bytes: &[u8], at| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let u64_at = |bytes: &[u8], at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let sealed = read(&disk, &segment_path(0));
 
     let header = &sealed[..DISK_PAGE_BYTES];
@@ -150,7 +147,11 @@ fn the_document_names_the_right_bytes() {
     );
     assert_eq!((u32_at(second, 16), u32_at(second, 24)), (60, 4096));
     assert_eq!((u32_at(second, 28), u64_at(second, 32)), (0, at(3)));
+}
 
+#[test]
+fn the_document_names_the_right_bytes_of_records() {
+    let disk = fixture();
     let record = read(&disk, Path::new(RECORD));
     assert_eq!(record.len(), 2 * DISK_PAGE_BYTES);
     let newest = &record[..DISK_PAGE_BYTES];
@@ -178,6 +179,18 @@ fn the_document_names_the_right_bytes() {
     assert_eq!((&page[..8], u32_at(page, 12)), (&b"WEIRFLR1"[..], 56));
     assert_eq!((u64_at(page, 40), u64_at(page, 48)), (1_000_000, 8));
     assert_eq!((&page[56..88], u64_at(page, 88)), (&CHAIN[..], 1_000_063));
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn read_all(files: &SegmentFiles, catalog: Arc<Catalog>, end: Offset) {
 /// Puts checksums and ids right, so that the bytes are those of one segment.
 fn mend(bytes: &mut [u8]) {
     let segment = SegmentId([0x51; 16]);
-    let len = bytes.len();
+    let len = bytes.len() / PAGE * PAGE;
     if let Some(page) = bytes.first_chunk_mut() {
         let header = SegmentHeader {
             journal: JOURNAL,

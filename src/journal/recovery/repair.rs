@@ -125,8 +125,8 @@ impl<'a> Repairer<'a> {
                     let region = self.region_of(segment, bytes, range, error, heads);
                     self.findings.extend(self.quarantine.keep(&region));
                 }
-                Finding::Repaired { .. } => repaired.push(finding),
-                other => self.findings.push(other),
+                // Told once it is done: the next start would find the same otherwise.
+                other => repaired.push(other),
             }
         }
         let mended = self
