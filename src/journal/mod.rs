@@ -2,6 +2,7 @@
 
 pub mod cursor;
 pub mod format;
+pub mod inspect;
 pub mod internal;
 pub mod keeper;
 pub mod reader;
