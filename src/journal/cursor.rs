@@ -49,6 +49,50 @@ pub struct OpenedCursor {
     pub damage: Option<FormatError>,
 }
 
+/// A record as [`read`] found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadCursor {
+    /// Its newest sound state; `None` when it was never written, or neither page holds.
+    pub state: Option<CursorState>,
+    /// Why a page did not hold, when one did not.
+    pub damage: Option<FormatError>,
+}
+
+/// Reads a record without changing anything, of a live or a stopped node; `None` when there is
+/// no such file.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn read(
+    disk: &dyn Disk,
+    path: &Path,
+    journal: JournalId,
+    node: [u8; 16],
+) -> io::Result<Option<ReadCursor>> {
+    let mode = OpenMode {
+        write: false,
+        create: false,
+        direct: false,
+    };
+    let file = match disk.open(path, mode) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let record = CursorRecord {
+        path: path.to_owned(),
+        file,
+        journal,
+        node,
+        sequence: 0,
+    };
+    let slots = [record.read_slot(0)?, record.read_slot(1)?];
+    let damage = slots.iter().find_map(|slot| slot.as_ref().err().cloned());
+    let sound = slots.into_iter().flatten().flatten();
+    let state = sound.max_by_key(|slot| slot.0).map(|slot| slot.1);
+    Ok(Some(ReadCursor { state, damage }))
+}
+
 /// Name of the record of a stream in a journal.
 #[must_use]
 pub fn file_name(stream: &str, journal: JournalId) -> String {

@@ -24,6 +24,15 @@ pub enum IdentityError {
         /// The directory.
         dir: PathBuf,
     },
+    /// No node ever used it.
+    #[error(
+        "{}: no node.toml is there, so it is no data directory of weir; name one with --data-dir, or its configuration with --config",
+        dir.display()
+    )]
+    Absent {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The disk refuses.
     #[error("data directory {}: {error}; check that it exists and that this user may write it", dir.display())]
     Disk {
@@ -43,6 +52,41 @@ pub enum IdentityError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// What a data directory says of its node, read without taking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// Random id of the node.
+    pub node: uuid::Uuid,
+    /// Number of journals.
+    pub journals: u16,
+    /// Names of the inputs by their numbers in block metadata.
+    pub inputs: BTreeMap<u16, String>,
+}
+
+/// Reads whose a data directory is; nothing is taken, made or changed.
+///
+/// # Errors
+/// When there is no `node.toml`, or it does not read.
+pub fn read_card(disk: &dyn Disk, dir: &Path) -> Result<Card, IdentityError> {
+    let path = dir.join(FILE);
+    let on_disk = |error| IdentityError::Disk {
+        dir: dir.to_owned(),
+        error,
+    };
+    if !disk.exists(&path).map_err(on_disk)? {
+        return Err(IdentityError::Absent {
+            dir: dir.to_owned(),
+        });
+    }
+    let file = read(disk, &path)?;
+    let inputs = file.inputs.into_iter();
+    Ok(Card {
+        node: file.id,
+        journals: file.journals,
+        inputs: inputs.map(|(name, number)| (number, name)).collect(),
+    })
 }
 
 /// What `node.toml` says.
@@ -209,6 +253,21 @@ mod tests {
         assert_eq!((first.inputs, second.inputs), (vec![0, 1], vec![2, 1]));
         let third = Identity::open(&MemoryDisk::new(), Path::new("/data"), 2, &[]).expect("opens");
         assert_ne!(third.node, second.node);
+    }
+
+    #[test]
+    fn the_card_is_read_from_a_directory_in_use_and_never_made() {
+        let disk = MemoryDisk::new();
+        let dir = Path::new("/data");
+        assert!(matches!(
+            read_card(&disk, dir),
+            Err(IdentityError::Absent { .. })
+        ));
+        assert!(!disk.exists(&dir.join("lock")).expect("asks"));
+        let node = open(&disk, &["a", "b"]).expect("opens");
+        let card = read_card(&disk, dir).expect("reads");
+        assert_eq!((*card.node.as_bytes(), card.journals), (node.node, 2));
+        assert_eq!(card.inputs[&1], "b");
     }
 
     #[test]

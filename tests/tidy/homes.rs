@@ -35,7 +35,11 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     (&["clap", "mimalloc"], &["cli", "main"]),
     // Identities; the node draws its own id and the jitter of retries from the same source.
     (&["uuid"], &["batch", "position", "node"]),
-    (&["jiff"], &["config", "control", "sink", "metrics"]),
+    (
+        &["jiff"],
+        // An operator types times and reads them in the commands for journals, too.
+        &["config", "control", "sink", "metrics", "cli/journal"],
+    ),
 ];
 
 /// Crates that only tests and benches may name.

@@ -12,7 +12,11 @@
 
 pub mod anchor;
 pub mod chain;
+pub mod check;
+pub mod cursors;
+pub mod events;
 pub mod inventory;
+pub mod summary;
 pub mod walk;
 
 #[cfg(test)]

@@ -1,0 +1,167 @@
+//! `weir journal check`: everything on disk against the rules of its format, told.
+
+use serde_json::{Value, json};
+
+use crate::cli::journal::data_dir::{self, DataDir};
+use crate::cli::journal::text::{self, Progress};
+use crate::cli::journal::{CommandError, Form, Place, Verdict, answer_in};
+use crate::journal::inspect::check::{self, Checked, Finding, foreign_file};
+use crate::journal::inspect::cursors::read_cursors;
+use crate::node::identity::{IdentityError, read_card};
+use crate::os::real_disk::RealDisk;
+use crate::position::JournalId;
+
+/// Checks the journals asked for, the cursor records and the node's file.
+pub(super) fn check(
+    place: &Place,
+    form: &Form,
+    journal: Option<&str>,
+    deep: bool,
+) -> Result<Verdict, CommandError> {
+    if let Some(finding) = node_file(place)? {
+        return tell_node_file(form, &finding);
+    }
+    let dir = DataDir::open(place)?;
+    // Cursors first: then the journal is never behind them by what a live node did meanwhile.
+    let cursors = read_cursors(&*dir.disk, &dir.cursors(), *dir.card.node.as_bytes())
+        .map_err(CommandError::disk("read the cursor records"))?;
+    let mut progress = Progress::new("check");
+    let mut all = Vec::new();
+    for place in dir.journals(journal)? {
+        let what = format!("check journal {}", place.journal);
+        let mut checked = check::check(&place, deep, &mut |bytes| progress.add(bytes))
+            .map_err(CommandError::disk(what))?;
+        check::check_cursors(&cursors, place.journal, &mut checked);
+        all.push((place.journal, checked));
+    }
+    drop(progress);
+    let mut others = Checked::default();
+    if journal.is_none() {
+        for path in &cursors.foreign {
+            let rule = "the cursors' directory holds cursor records";
+            others.find(foreign_file(path, rule));
+        }
+        let known = |journal: JournalId| all.iter().any(|(of, _)| *of == journal);
+        for record in cursors.records.iter().filter(|record| !known(record.journal)) {
+            let rule = "a cursor record is of a journal the node has";
+            others.find(foreign_file(&record.path, rule));
+        }
+    }
+    let findings = all.iter().map(|(_, checked)| checked).chain([&others]);
+    let total: u64 = findings.map(|checked| checked.findings_total).sum();
+    let journals: Vec<Value> = all
+        .iter()
+        .map(|(journal, checked)| to_json(&dir, *journal, checked))
+        .collect();
+    let json = json!({
+        "sound": total == 0,
+        "deep": deep,
+        "node": dir.holder_json(),
+        "journals": journals,
+        "others": others.findings.iter().map(|finding| finding_json(&dir, finding)).collect::<Vec<_>>(),
+    });
+    answer_in(form, &json, || {
+        let mut told = String::new();
+        for (journal, checked) in &all {
+            told.push_str(&to_text(&dir, *journal, checked, deep));
+        }
+        for finding in &others.findings {
+            told.push_str(&finding_text(&dir, finding));
+        }
+        told
+    })?;
+    Ok(Verdict::of(total == 0))
+}
+
+/// What is wrong with the node's file, when it is there and does not read.
+fn node_file(place: &Place) -> Result<Option<Finding>, CommandError> {
+    match read_card(&RealDisk, &data_dir::path_of(place)?) {
+        Err(IdentityError::Unreadable { path, why }) => Ok(Some(Finding {
+            path,
+            position: None,
+            range: None,
+            value: why,
+            rule: "node.toml says whose directory it is".to_owned(),
+            advice: "restore it from a backup; without it no journal can be told to be the node's".to_owned(),
+        })),
+        _ => Ok(None),
+    }
+}
+
+fn tell_node_file(form: &Form, finding: &Finding) -> Result<Verdict, CommandError> {
+    let json = json!({
+        "sound": false,
+        "journals": [],
+        "others": [{
+            "file": finding.path,
+            "value": finding.value,
+            "rule": finding.rule,
+            "do": finding.advice,
+        }],
+    });
+    answer_in(form, &json, || {
+        let path = finding.path.display();
+        format!("{path}: {}\n  rule: {}\n  do: {}", finding.value, finding.rule, finding.advice)
+    })?;
+    Ok(Verdict::Findings)
+}
+
+fn to_json(dir: &DataDir, journal: JournalId, checked: &Checked) -> Value {
+    let findings = checked.findings.iter().map(|finding| finding_json(dir, finding));
+    json!({
+        "journal": journal.to_string(),
+        "segments": checked.segments,
+        "blocks": checked.blocks,
+        "events": checked.events,
+        "stored_bytes": checked.stored_bytes,
+        "start": checked.held.map(|held| held.first.0),
+        "end": checked.held.map(|held| held.end.0),
+        "findings_total": checked.findings_total,
+        "findings": findings.collect::<Vec<_>>(),
+    })
+}
+
+fn finding_json(dir: &DataDir, finding: &Finding) -> Value {
+    json!({
+        "file": dir.short(&finding.path),
+        "position": finding.position,
+        "first": finding.range.map(|range| range.first.0),
+        "end": finding.range.map(|range| range.end.0),
+        "value": finding.value,
+        "rule": finding.rule,
+        "do": finding.advice,
+    })
+}
+
+fn to_text(dir: &DataDir, journal: JournalId, checked: &Checked, deep: bool) -> String {
+    let verdict = match checked.findings_total {
+        0 => "sound".to_owned(),
+        1 => "1 finding".to_owned(),
+        findings => format!("{findings} findings"),
+    };
+    let depth = if deep { "events and all" } else { "as stored" };
+    let mut told = format!(
+        "journal {journal}: {verdict}; {} blocks of {} segments read {depth}, {} events, {}\n",
+        checked.blocks,
+        checked.segments,
+        checked.events,
+        text::bytes(checked.stored_bytes),
+    );
+    for finding in &checked.findings {
+        told.push_str(&finding_text(dir, finding));
+    }
+    let more = checked.findings_total.saturating_sub(checked.findings.len() as u64);
+    if more > 0 {
+        told.push_str(&format!("  and {more} more\n"));
+    }
+    told
+}
+
+fn finding_text(dir: &DataDir, finding: &Finding) -> String {
+    let place = text::place(dir.short(&finding.path), finding.position);
+    let events = finding.range.map_or_else(String::new, |range| format!(", events {range}"));
+    format!(
+        "  {place}{events}: {}\n    rule: {}\n    do: {}\n",
+        finding.value, finding.rule, finding.advice
+    )
+}
