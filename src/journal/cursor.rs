@@ -1,41 +1,28 @@
 //! Cursor records: how far a stream is in a journal, its counts, and what it has cut.
 //!
-//! One small file for each stream and journal, made at its full length, with two slots that
-//! are written in turn: the newest sound slot counts, so a torn write loses nothing. The
+//! One small file for each stream and journal, of two pages written in turn (`slots`). The
 //! stream's thread owns the record. It is durable before a batch it names is sent, and at
-//! latest 100 ms after something moved.
-//!
-//! ```text
-//! slot (4 KiB): magic 8 | version 2 | journal 2 | payload length 4 | sequence 8 |
-//!               node 16 | payload … | zeros | CRC-32C 4
-//! ```
-//! `docs/journal-format.md` has the payload.
+//! latest 100 ms after something moved. A record copied from another stream, journal or node
+//! is refused. `docs/journal-format.md` has the payload.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use crate::batch::{CUTS_MAX, CursorState, Cut, SINK_STATE_BYTES_MAX};
-use crate::journal::format::{self, FORMAT_VERSION, FormatError};
-use crate::limits::DISK_PAGE_BYTES;
+use crate::journal::format::FormatError;
+use crate::journal::recovery::Finding;
+use crate::journal::slots::{PAYLOAD_BYTES_MAX, Slot, SlotFile, SlotOwner};
 use crate::metrics::ledger::StreamCounts;
-use crate::os::buffers::AlignedBuffer;
-use crate::os::disk::{Disk, DiskFile, OpenMode};
+use crate::os::disk::Disk;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId};
 
-const MAGIC: [u8; 8] = *b"WEIRCUR1";
-const PAYLOAD_AT: usize = 40;
-const PAGE: usize = DISK_PAGE_BYTES;
+/// First bytes of a page of a cursor record.
+pub(crate) const MAGIC: [u8; 8] = *b"WEIRCUR1";
 
 /// The record of one stream in one journal, open for writing.
 #[derive(Debug)]
 pub struct CursorRecord {
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    journal: JournalId,
-    node: [u8; 16],
-    /// Sequence of the slot written last; its parity is the slot.
-    sequence: u64,
+    file: SlotFile,
 }
 
 /// What opening a record found.
@@ -43,10 +30,23 @@ pub struct CursorRecord {
 pub struct OpenedCursor {
     /// The record.
     pub record: CursorRecord,
-    /// Its newest sound state; `None` for a new record.
+    /// Its newest sound state; `None` for a new record, or when neither page holds.
     pub state: Option<CursorState>,
-    /// Why a slot did not hold, when one did not though it was written.
+    /// Why a page did not hold, when one did not.
     pub damage: Option<FormatError>,
+}
+
+impl OpenedCursor {
+    /// What an operator must know about the record, if anything.
+    #[must_use]
+    pub fn finding(&self) -> Option<Finding> {
+        let damage = self.damage.as_ref()?;
+        Some(Finding::Cursor {
+            path: self.record.path().to_owned(),
+            cursor: self.state.as_ref().map(|state| state.cursor),
+            error: damage.to_string(),
+        })
+    }
 }
 
 /// A record as [`read`] found it.
@@ -69,28 +69,11 @@ pub fn read(
     journal: JournalId,
     node: [u8; 16],
 ) -> io::Result<Option<ReadCursor>> {
-    let mode = OpenMode {
-        write: false,
-        create: false,
-        direct: false,
-    };
-    let file = match disk.open(path, mode) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let record = CursorRecord {
-        path: path.to_owned(),
-        file,
-        journal,
-        node,
-        sequence: 0,
-    };
-    let slots = [record.read_slot(0)?, record.read_slot(1)?];
-    let damage = slots.iter().find_map(|slot| slot.as_ref().err().cloned());
-    let sound = slots.into_iter().flatten().flatten();
-    let state = sound.max_by_key(|slot| slot.0).map(|slot| slot.1);
-    Ok(Some(ReadCursor { state, damage }))
+    let slots = SlotFile::read(disk, path, &owner_of(path, journal, node))?;
+    Ok(slots.map(|slots| {
+        let (state, damage) = newest(slots);
+        ReadCursor { state, damage }
+    }))
 }
 
 /// Name of the record of a stream in a journal.
@@ -117,42 +100,9 @@ impl CursorRecord {
         journal: JournalId,
         node: [u8; 16],
     ) -> io::Result<OpenedCursor> {
-        let new = !disk.exists(path)?;
-        let mode = OpenMode {
-            write: true,
-            create: true,
-            direct: false,
-        };
-        let file = disk.open(path, mode)?;
-        if file.len()? < 2 * PAGE as u64 {
-            file.set_len(2 * PAGE as u64)?;
-            let zeros = AlignedBuffer::zeroed(2 * PAGE);
-            if new {
-                file.write_at(zeros.as_slice(), 0)?;
-            }
-            file.sync()?;
-            disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
-        }
-        let mut record = Self {
-            path: path.to_owned(),
-            file,
-            journal,
-            node,
-            sequence: 0,
-        };
-        let (first, second) = (record.read_slot(0)?, record.read_slot(1)?);
-        let damage = [&first, &second]
-            .into_iter()
-            .find_map(|slot| slot.as_ref().err().cloned());
-        let newest = [first, second]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .max_by_key(|slot| slot.0);
-        let state = newest.map(|(sequence, state)| {
-            record.sequence = sequence;
-            state
-        });
+        let opened = SlotFile::open(disk, path, owner_of(path, journal, node))?;
+        let (state, damage) = newest(opened.slots);
+        let record = Self { file: opened.file };
         Ok(OpenedCursor {
             record,
             state,
@@ -168,112 +118,93 @@ impl CursorRecord {
     /// # Panics
     /// When the state has more cuts or sink state than a record has room for.
     pub fn write(&mut self, state: &CursorState) -> io::Result<()> {
-        let sequence = self.sequence + 1;
-        let page = self.encode(sequence, state);
-        self.file
-            .write_durable_at(page.as_slice(), sequence % 2 * PAGE as u64)?;
-        self.sequence = sequence;
-        Ok(())
+        self.file.write(&encode(state))
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
+}
 
-    fn encode(&self, sequence: u64, state: &CursorState) -> AlignedBuffer {
-        assert!(
-            state.cuts.len() <= CUTS_MAX,
-            "a lane cuts at most {CUTS_MAX} ranges ahead"
-        );
-        assert!(
-            state.sink.len() <= SINK_STATE_BYTES_MAX,
-            "sink state is at most 1 KiB"
-        );
-        let mut payload = Vec::with_capacity(PAGE);
-        let StreamCounts {
-            delivered,
-            delivered_bytes,
-            filtered,
-            sampled_out,
-            dead_lettered,
-            discarded,
-        } = state.counts;
-        let counts = [
-            delivered,
-            delivered_bytes,
-            filtered,
-            sampled_out,
-            dead_lettered,
-        ];
-        for number in [state.start.0, state.cursor.0].into_iter().chain(counts) {
+/// Whose a record is: its stream's, by its file's name.
+fn owner_of(path: &Path, journal: JournalId, node: [u8; 16]) -> SlotOwner {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = stream_of_file_name(&file).unwrap_or(&file).to_owned();
+    SlotOwner {
+        magic: MAGIC,
+        what: "cursor record",
+        journal,
+        node,
+        name,
+    }
+}
+
+/// The newest sound state of a record's pages, and why one of them does not hold.
+fn newest(slots: Vec<Slot>) -> (Option<CursorState>, Option<FormatError>) {
+    let (mut state, mut damage) = (None, None);
+    for slot in slots {
+        match slot {
+            Ok((0, _)) => {}
+            Ok((_, payload)) => match decode_payload(&payload) {
+                Some(decoded) => state = state.or(Some(decoded)),
+                None => {
+                    damage = Some(FormatError::Length {
+                        field: "a payload of",
+                        found: payload.len() as u64,
+                        limit: PAYLOAD_BYTES_MAX as u64,
+                    });
+                }
+            },
+            Err(error) => damage = Some(error),
+        }
+    }
+    (state, damage)
+}
+
+fn encode(state: &CursorState) -> Vec<u8> {
+    assert!(
+        state.cuts.len() <= CUTS_MAX,
+        "a lane cuts at most {CUTS_MAX} ranges ahead"
+    );
+    assert!(
+        state.sink.len() <= SINK_STATE_BYTES_MAX,
+        "sink state is at most 1 KiB"
+    );
+    let mut payload = Vec::with_capacity(PAYLOAD_BYTES_MAX);
+    let StreamCounts {
+        delivered,
+        delivered_bytes,
+        filtered,
+        sampled_out,
+        dead_lettered,
+        discarded,
+    } = state.counts;
+    let counts = [
+        delivered,
+        delivered_bytes,
+        filtered,
+        sampled_out,
+        dead_lettered,
+    ];
+    for number in [state.start.0, state.cursor.0].into_iter().chain(counts) {
+        payload.extend_from_slice(&number.to_le_bytes());
+    }
+    put_len(&mut payload, discarded.len());
+    discarded
+        .iter()
+        .for_each(|count| payload.extend_from_slice(&count.to_le_bytes()));
+    put_len(&mut payload, state.cuts.len());
+    for cut in &state.cuts {
+        payload.extend_from_slice(&cut.segment.0);
+        for number in [cut.range.first.0, cut.range.end.0, cut.version] {
             payload.extend_from_slice(&number.to_le_bytes());
         }
-        put_len(&mut payload, discarded.len());
-        discarded
-            .iter()
-            .for_each(|count| payload.extend_from_slice(&count.to_le_bytes()));
-        put_len(&mut payload, state.cuts.len());
-        for cut in &state.cuts {
-            payload.extend_from_slice(&cut.segment.0);
-            for number in [cut.range.first.0, cut.range.end.0, cut.version] {
-                payload.extend_from_slice(&number.to_le_bytes());
-            }
-        }
-        put_len(&mut payload, state.sink.len());
-        payload.extend_from_slice(&state.sink);
-
-        let mut page = [0; PAGE];
-        page[0..8].copy_from_slice(&MAGIC);
-        page[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        page[10..12].copy_from_slice(&self.journal.0.to_le_bytes());
-        let len = u32::try_from(payload.len()).expect("a payload is below a page");
-        page[12..16].copy_from_slice(&len.to_le_bytes());
-        page[16..24].copy_from_slice(&sequence.to_le_bytes());
-        page[24..40].copy_from_slice(&self.node);
-        page[PAYLOAD_AT..PAYLOAD_AT + payload.len()].copy_from_slice(&payload);
-        format::seal_page(&mut page);
-        let mut buffer = AlignedBuffer::with_capacity(PAGE);
-        buffer.extend_from_slice(&page);
-        buffer
     }
-
-    /// A slot's sequence and state; `None` for one never written.
-    fn read_slot(&self, slot: u64) -> io::Result<Result<Option<(u64, CursorState)>, FormatError>> {
-        let mut page = [0; PAGE];
-        let read = self.file.read_at(&mut page, slot * PAGE as u64)?;
-        page[read..].fill(0);
-        if page.iter().all(|byte| *byte == 0) {
-            return Ok(Ok(None));
-        }
-        Ok(format::check_page(&page, &MAGIC, "cursor record").and_then(|()| self.decode(&page)))
-    }
-
-    fn decode(&self, page: &[u8; PAGE]) -> Result<Option<(u64, CursorState)>, FormatError> {
-        let journal = u64::from(format::u16_at(page, 10));
-        let node: [u8; 16] = format::array_at(page, 24);
-        if journal != u64::from(self.journal.0) || node != self.node {
-            let expected = u64::from(self.journal.0);
-            return Err(FormatError::Place {
-                field: "another node or journal",
-                expected,
-                found: journal,
-            });
-        }
-        let len = format::u32_at(page, 12) as usize;
-        let sequence = format::u64_at(page, 16);
-        let limit = (PAGE - 4 - PAYLOAD_AT) as u64;
-        let short = FormatError::Length {
-            field: "a payload of",
-            found: len as u64,
-            limit,
-        };
-        let payload = page[..PAGE - 4].get(PAYLOAD_AT..PAYLOAD_AT + len);
-        decode_payload(payload.unwrap_or_default())
-            .map(|state| Some((sequence, state)))
-            .ok_or(short)
-    }
+    put_len(&mut payload, state.sink.len());
+    payload.extend_from_slice(&state.sink);
+    payload
 }
 
 fn decode_payload(mut bytes: &[u8]) -> Option<CursorState> {
@@ -306,7 +237,8 @@ fn decode_payload(mut bytes: &[u8]) -> Option<CursorState> {
         let known = reason.min(discarded.len() - 1);
         discarded[known] = discarded[known].saturating_add(take_u64(bytes)?);
     }
-    for _ in 0..take_len(bytes)? {
+    let cuts = take_len(bytes).filter(|cuts| *cuts <= CUTS_MAX)?;
+    for _ in 0..cuts {
         let segment = SegmentId(take::<16>(bytes)?);
         let range = OffsetRange {
             first: Offset(take_u64(bytes)?),
@@ -318,7 +250,11 @@ fn decode_payload(mut bytes: &[u8]) -> Option<CursorState> {
             version: take_u64(bytes)?,
         });
     }
-    let sink_len = take_len(bytes)?;
+    let ordered = |cut: &Cut| cut.range.first <= cut.range.end;
+    let sink_len = take_len(bytes).filter(|len| *len <= SINK_STATE_BYTES_MAX)?;
+    if state.start > state.cursor || !state.cuts.iter().all(ordered) {
+        return None;
+    }
     state.sink = bytes.get(..sink_len)?.to_vec();
     Some(state)
 }

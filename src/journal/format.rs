@@ -32,7 +32,8 @@ pub const BLOCK_PART_BYTES_MAX: u32 = 256 * 1024 * 1024;
 const SEGMENT_MAGIC: [u8; 8] = *b"WEIRSEG1";
 const BLOCK_MAGIC: [u8; 4] = *b"WBLK";
 const TRAILER_MAGIC: [u8; 8] = *b"WEIREND1";
-const INDEX_ENTRY_BYTES: usize = 40;
+/// Length of an index entry.
+pub const INDEX_ENTRY_BYTES: usize = 40;
 const PAGE: usize = DISK_PAGE_BYTES;
 /// Where the checksum of a header or trailer page stands.
 const PAGE_CRC_AT: usize = PAGE - 4;
@@ -98,6 +99,16 @@ pub enum FormatError {
         found: u64,
         /// The largest value a writer produces, or that the file has room for.
         limit: u64,
+    },
+    /// A record of another journal, node or name, copied or moved here.
+    #[error("the {what} is of another {of}: {found}")]
+    Owner {
+        /// What was read.
+        what: &'static str,
+        /// What of its owner differs.
+        of: &'static str,
+        /// What it says.
+        found: String,
     },
     /// An unknown codec.
     #[error("the block's codec is {0}, which this build does not know")]

@@ -511,8 +511,7 @@ impl Kept {
 
     fn remove(&mut self, entry: &SegmentEntry) -> io::Result<()> {
         self.journal.catalog.remove(entry.sequence);
-        self.journal.files.disk.remove(&entry.path)?;
-        self.journal.files.disk.sync_dir(&self.journal.files.dir)
+        self.journal.files.remove(entry)
     }
 }
 

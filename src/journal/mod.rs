@@ -1,6 +1,7 @@
 //! The journal: a durable sequence of blocks.
 
 pub mod cursor;
+pub mod floor;
 pub mod format;
 pub mod inspect;
 pub mod internal;
@@ -10,6 +11,7 @@ pub mod recovery;
 pub mod scan;
 pub mod segments;
 pub mod settings;
+mod slots;
 pub mod tail;
 pub mod writer;
 

@@ -28,6 +28,9 @@ const PAGE: u64 = DISK_PAGE_BYTES as u64;
 #[derive(Debug)]
 pub struct SegmentScan {
     file: Arc<dyn DiskFile>,
+    /// Length of the file as it is.
+    len: u64,
+    /// Bytes of it that are looked at: whole pages, and no more than the header says.
     file_bytes: u64,
     journal: JournalId,
     segment: SegmentId,
@@ -81,6 +84,26 @@ pub fn read_header(
 }
 
 impl SegmentScan {
+    /// Opens a segment of which nothing is known, and reads its header page: one read. The scan
+    /// is of no segment when the header does not hold; [`SegmentScan::salvage`] may find one.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or read.
+    pub fn open_unknown(
+        disk: &dyn Disk,
+        path: &Path,
+        direct: bool,
+        journal: JournalId,
+    ) -> io::Result<(Self, Result<SegmentHeader, FormatError>)> {
+        let mut scan = Self::open(disk, path, direct, journal, SegmentId([0; 16]))?;
+        let header = SegmentHeader::decode(&read_page(&*scan.file, 0)?);
+        if let Ok(header) = &header {
+            scan.segment = header.segment;
+            scan.file_bytes = scan.file_bytes.min(whole_pages(header.file_bytes));
+        }
+        Ok((scan, header))
+    }
+
     /// Opens a segment whose header is known.
     ///
     /// # Errors
@@ -93,10 +116,11 @@ impl SegmentScan {
         segment: SegmentId,
     ) -> io::Result<Self> {
         let file = open(disk, path, direct)?;
-        let file_bytes = file.len()?;
+        let len = file.len()?;
         Ok(Self {
             file,
-            file_bytes,
+            len,
+            file_bytes: whole_pages(len),
             journal,
             segment,
             chunk: Bytes::new(),
@@ -107,10 +131,131 @@ impl SegmentScan {
     /// Position of a segment's first block.
     pub const FIRST_POSITION: u64 = PAGE;
 
-    /// Length of the file.
+    /// Bytes of the file that belong to the segment: whole pages.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
+    }
+
+    /// Length of the file as it is, which differs when it was cut or appended to.
+    #[must_use]
+    pub fn len_found(&self) -> u64 {
+        self.len
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &dyn DiskFile {
+        &*self.file
+    }
+
+    /// The same, looking at no more of the file than a segment of `file_bytes` has.
+    #[must_use]
+    pub fn within(mut self, file_bytes: u64) -> Self {
+        self.file_bytes = self.file_bytes.min(whole_pages(file_bytes));
+        self
+    }
+
+    /// The segment whose blocks are looked for.
+    #[must_use]
+    pub fn segment(&self) -> SegmentId {
+        self.segment
+    }
+
+    /// Finds the id of a segment whose header page does not hold, from its trailer or its
+    /// blocks, and looks for that segment's blocks from then on. `first` is the offset in the
+    /// file's name: what earlier uses of the file left has lower ones.
+    ///
+    /// # Errors
+    /// When the file cannot be read; within, when nothing of the segment is there.
+    pub fn salvage(&mut self, first: Offset) -> io::Result<Option<SegmentId>> {
+        let trailer = self.trailer_page()?.map(|page| Trailer::decode(&page));
+        if let Some(Ok(trailer)) = trailer
+            && trailer.end > first
+        {
+            self.segment = trailer.segment;
+            return Ok(Some(self.segment));
+        }
+        let mut position = Self::FIRST_POSITION;
+        while position + PAGE <= self.file_bytes {
+            if self.cached_page(position).is_none() {
+                self.fill(position, CHUNK_BYTES)?;
+            }
+            if let Ok(header) = self.peek(position)
+                && header.position == position
+                && (header.first > first || (header.first == first && header.positions_full))
+            {
+                self.segment = header.segment;
+                if self.block_at(position, None)?.is_ok() {
+                    return Ok(Some(header.segment));
+                }
+            }
+            position += PAGE;
+        }
+        Ok(None)
+    }
+
+    /// The last page of the segment, sound or not; `None` when the file is too short for one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn trailer_page(&self) -> io::Result<Option<[u8; DISK_PAGE_BYTES]>> {
+        match self.file_bytes.checked_sub(PAGE) {
+            Some(at) if at >= Self::FIRST_POSITION => read_page(&*self.file, at).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The page at `position`; what is behind the end of the file reads as zeros.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn page_at(&self, position: u64) -> io::Result<[u8; DISK_PAGE_BYTES]> {
+        read_page(&*self.file, position)
+    }
+
+    /// Reads the trailer page: one read.
+    ///
+    /// # Errors
+    /// When the file cannot be read; within, when the trailer is not sound or not of this
+    /// segment.
+    pub fn read_trailer(&self) -> io::Result<Result<Trailer, FormatError>> {
+        let Some(page) = self.trailer_page()? else {
+            return Ok(Err(FormatError::Magic {
+                what: "segment trailer",
+                found: [0; 4],
+            }));
+        };
+        Ok(Trailer::decode(&page).and_then(|trailer| self.check_trailer(trailer)))
+    }
+
+    /// Checks that a sound trailer is of this segment, and that its index has room in it.
+    ///
+    /// # Errors
+    /// When it is of another segment, or cannot be right.
+    pub fn check_trailer(&self, trailer: Trailer) -> Result<Trailer, FormatError> {
+        if trailer.segment != self.segment {
+            let (expected, found) = (self.segment, trailer.segment);
+            return Err(FormatError::Segment { expected, found });
+        }
+        let at = self.file_bytes.saturating_sub(PAGE);
+        let fits = trailer.blocks_end.checked_add(trailer.index_bytes() as u64);
+        if fits.is_none_or(|end| end > at) {
+            let found = trailer.index_bytes() as u64;
+            return Err(FormatError::Length {
+                field: "an index of",
+                found,
+                limit: at,
+            });
+        }
+        if trailer.blocks_end % PAGE != 0 {
+            return Err(FormatError::Place {
+                field: "an index at",
+                expected: whole_pages(trailer.blocks_end),
+                found: trailer.blocks_end,
+            });
+        }
+        Ok(trailer)
     }
 
     /// Reads the trailer page and the index, when the segment was sealed.
@@ -118,29 +263,10 @@ impl SegmentScan {
     /// # Errors
     /// When the file cannot be read; within, when trailer or index are not sound.
     pub fn read_index(&self) -> io::Result<Result<(Trailer, Vec<IndexEntry>), FormatError>> {
-        let Some(at) = self.file_bytes.checked_sub(PAGE) else {
-            return Ok(Err(FormatError::Magic {
-                what: "segment trailer",
-                found: [0; 4],
-            }));
-        };
-        let trailer = match Trailer::decode(&read_page(&*self.file, at)?) {
+        let trailer = match self.read_trailer()? {
             Ok(trailer) => trailer,
             Err(error) => return Ok(Err(error)),
         };
-        if trailer.segment != self.segment {
-            let (expected, found) = (self.segment, trailer.segment);
-            return Ok(Err(FormatError::Segment { expected, found }));
-        }
-        let fits = trailer.blocks_end.checked_add(trailer.index_bytes() as u64);
-        if fits.is_none_or(|end| end > at) {
-            let found = trailer.index_bytes() as u64;
-            return Ok(Err(FormatError::Length {
-                field: "an index of",
-                found,
-                limit: at,
-            }));
-        }
         let index = self.read(trailer.blocks_end, trailer.index_bytes())?;
         Ok(format::decode_index(&index, &trailer).map(|index| (trailer, index)))
     }
@@ -171,7 +297,7 @@ impl SegmentScan {
             Ok(header) => header.stored_bytes(),
             Err(error) => return Ok(Err(error)),
         };
-        if position + needed as u64 > self.file_bytes {
+        if position.saturating_add(needed as u64) > self.file_bytes {
             let found = needed as u64;
             let limit = self.file_bytes.saturating_sub(position);
             return Ok(Err(FormatError::Length {
@@ -261,6 +387,10 @@ fn open_scanned(image: Bytes, place: BlockPlace) -> Result<ScannedBlock, FormatE
         block: Arc::new(block),
         header,
     })
+}
+
+fn whole_pages(bytes: u64) -> u64 {
+    bytes / PAGE * PAGE
 }
 
 fn open(disk: &dyn Disk, path: &Path, direct: bool) -> io::Result<Arc<dyn DiskFile>> {

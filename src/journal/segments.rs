@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::journal::floor::Floor;
 use crate::journal::format::SegmentHeader;
 use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
 use crate::limits::DISK_PAGE_BYTES;
@@ -90,22 +91,34 @@ impl SegmentFiles {
         let mut spares = Vec::new();
         for name in self.disk.list(&self.dir)? {
             let path = self.dir.join(&name);
-            if name.ends_with(".making") {
-                self.disk.remove(&path)?;
+            if name.starts_with("spare-") && name.ends_with(".making") {
+                self.discard_spare(&path);
             } else if name.starts_with("spare-") && name.ends_with(".spare") {
-                let mode = OpenMode {
-                    write: false,
-                    create: false,
-                    direct: false,
-                };
-                if self.disk.open(&path, mode)?.len()? == self.file_bytes {
+                if self.is_spare(&path) {
                     spares.push(path);
                 } else {
-                    self.disk.remove(&path)?;
+                    self.discard_spare(&path);
                 }
             }
         }
         Ok(spares)
+    }
+
+    /// A file of the right length that can be written.
+    fn is_spare(&self, path: &Path) -> bool {
+        let len = self
+            .disk
+            .open(path, self.write_mode())
+            .and_then(|file| file.len());
+        len.is_ok_and(|len| len == self.file_bytes)
+    }
+
+    /// Removes what is no spare. Where the disk refuses it stays: a directory by that name, say,
+    /// is in nobody's way.
+    fn discard_spare(&self, path: &Path) {
+        if let Err(error) = self.disk.remove(path) {
+            tracing::warn!(path = %path.display(), %error, "remove what is no spare");
+        }
     }
 
     /// Puts a spare to use as the ordered segment.
@@ -162,10 +175,21 @@ impl SegmentFiles {
     /// # Errors
     /// When the disk refuses.
     pub fn recycle(&self, entry: &SegmentEntry, number: u64) -> io::Result<PathBuf> {
+        Floor::raise_over(self, entry)?;
         let spare = self.dir.join(format!("spare-{number}.spare"));
         self.disk.rename(&entry.path, &spare)?;
         self.disk.sync_dir(&self.dir)?;
         Ok(spare)
+    }
+
+    /// Removes a segment that is no longer needed, durably, under a floor that says so.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&self, entry: &SegmentEntry) -> io::Result<()> {
+        Floor::raise_over(self, entry)?;
+        self.disk.remove(&entry.path)?;
+        self.disk.sync_dir(&self.dir)
     }
 
     /// Writes index and trailer of a full segment.

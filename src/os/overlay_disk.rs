@@ -187,11 +187,15 @@ impl DiskFile for Layer {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let changes = self.changes();
         let left = changes.len.saturating_sub(offset);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let wanted = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let buffer = &mut buffer[..wanted];
         buffer.fill(0);
         let from_below = changes.below_len.saturating_sub(offset);
-        let from_below = usize::try_from(from_below).unwrap_or(usize::MAX).min(wanted);
+        let from_below = usize::try_from(from_below)
+            .unwrap_or(usize::MAX)
+            .min(wanted);
         if let Some(below) = &self.below
             && from_below > 0
         {

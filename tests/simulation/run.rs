@@ -217,9 +217,11 @@ impl Run {
         let oracle = &self.oracle.journals[journal];
         for finding in findings {
             let lost = match finding {
-                Finding::TornTail { .. } => continue,
-                Finding::Alien { .. } => panic!("{finding}"),
-                Finding::Damaged { range, .. } | Finding::Missing { range } => *range,
+                Finding::TornTail { .. } | Finding::Repaired { .. } => continue,
+                Finding::Alien { .. } | Finding::Cursor { .. } | Finding::NodeFile { .. } => {
+                    panic!("{finding}")
+                }
+                Finding::Damaged { range, .. } | Finding::Missing { range, .. } => *range,
             };
             assert!(
                 lost.end.0 <= oracle.retained_from || oracle.may_be_damaged(lost),

@@ -42,7 +42,11 @@ pub(super) fn check(
             others.find(foreign_file(path, rule));
         }
         let known = |journal: JournalId| all.iter().any(|(of, _)| *of == journal);
-        for record in cursors.records.iter().filter(|record| !known(record.journal)) {
+        for record in cursors
+            .records
+            .iter()
+            .filter(|record| !known(record.journal))
+        {
             let rule = "a cursor record is of a journal the node has";
             others.find(foreign_file(&record.path, rule));
         }
@@ -82,7 +86,8 @@ fn node_file(place: &Place) -> Result<Option<Finding>, CommandError> {
             range: None,
             value: why,
             rule: "node.toml says whose directory it is".to_owned(),
-            advice: "restore it from a backup; without it no journal can be told to be the node's".to_owned(),
+            advice: "restore it from a backup; without it no journal can be told to be the node's"
+                .to_owned(),
         })),
         _ => Ok(None),
     }
@@ -101,13 +106,19 @@ fn tell_node_file(form: &Form, finding: &Finding) -> Result<Verdict, CommandErro
     });
     answer_in(form, &json, || {
         let path = finding.path.display();
-        format!("{path}: {}\n  rule: {}\n  do: {}", finding.value, finding.rule, finding.advice)
+        format!(
+            "{path}: {}\n  rule: {}\n  do: {}",
+            finding.value, finding.rule, finding.advice
+        )
     })?;
     Ok(Verdict::Findings)
 }
 
 fn to_json(dir: &DataDir, journal: JournalId, checked: &Checked) -> Value {
-    let findings = checked.findings.iter().map(|finding| finding_json(dir, finding));
+    let findings = checked
+        .findings
+        .iter()
+        .map(|finding| finding_json(dir, finding));
     json!({
         "journal": journal.to_string(),
         "segments": checked.segments,
@@ -150,7 +161,9 @@ fn to_text(dir: &DataDir, journal: JournalId, checked: &Checked, deep: bool) -> 
     for finding in &checked.findings {
         told.push_str(&finding_text(dir, finding));
     }
-    let more = checked.findings_total.saturating_sub(checked.findings.len() as u64);
+    let more = checked
+        .findings_total
+        .saturating_sub(checked.findings.len() as u64);
     if more > 0 {
         told.push_str(&format!("  and {more} more\n"));
     }
@@ -159,7 +172,9 @@ fn to_text(dir: &DataDir, journal: JournalId, checked: &Checked, deep: bool) -> 
 
 fn finding_text(dir: &DataDir, finding: &Finding) -> String {
     let place = text::place(dir.short(&finding.path), finding.position);
-    let events = finding.range.map_or_else(String::new, |range| format!(", events {range}"));
+    let events = finding
+        .range
+        .map_or_else(String::new, |range| format!(", events {range}"));
     format!(
         "  {place}{events}: {}\n    rule: {}\n    do: {}\n",
         finding.value, finding.rule, finding.advice

@@ -56,7 +56,10 @@ impl DataDir {
                 }
             )));
         }
-        Ok(journals.into_iter().map(|journal| self.journal(journal)).collect())
+        Ok(journals
+            .into_iter()
+            .map(|journal| self.journal(journal))
+            .collect())
     }
 
     fn journal(&self, journal: JournalId) -> JournalPlace {
@@ -92,7 +95,9 @@ impl DataDir {
         match self.holder {
             LockHolder::Nobody => "stopped".to_owned(),
             LockHolder::Process(Some(id)) => format!("running (process {id})"),
-            LockHolder::Process(None) => "running (a process that is not seen from here)".to_owned(),
+            LockHolder::Process(None) => {
+                "running (a process that is not seen from here)".to_owned()
+            }
             LockHolder::Unknown => "not known to run or not".to_owned(),
         }
     }
@@ -117,7 +122,8 @@ pub(super) fn path_of(place: &Place) -> Result<PathBuf, CommandError> {
     match (&place.data_dir, &place.config) {
         (Some(dir), _) => Ok(dir.clone()),
         (None, Some(file)) => {
-            let plan = config::load(file).map_err(|errors| CommandError::Usage(errors.to_string()))?;
+            let plan =
+                config::load(file).map_err(|errors| CommandError::Usage(errors.to_string()))?;
             Ok(plan.data_dir)
         }
         (None, None) => Ok(PathBuf::from(DEFAULT)),

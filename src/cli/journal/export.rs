@@ -23,7 +23,7 @@ use crate::stream::gzip::{GzipMember, Recompressor};
 
 /// Arguments of the command.
 #[derive(Debug, Args)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     #[command(flatten)]
     pub(super) place: Place,
     /// The journal: a number, or `internal` for audit events and rejects. May be left out when
@@ -60,8 +60,16 @@ enum OutputForm {
 pub(super) fn export(dir: &DataDir, arguments: &Export) -> Result<Verdict, CommandError> {
     let place = the_journal(dir, arguments.journal.as_deref())?;
     let range = Range {
-        from: arguments.from.as_deref().map(|text| bound("--from", text)).transpose()?,
-        to: arguments.to.as_deref().map(|text| bound("--to", text)).transpose()?,
+        from: arguments
+            .from
+            .as_deref()
+            .map(|text| bound("--from", text))
+            .transpose()?,
+        to: arguments
+            .to
+            .as_deref()
+            .map(|text| bound("--to", text))
+            .transpose()?,
     };
     let target = open_target(arguments.out.as_ref())?;
     // Told only beside a file: on a terminal events and progress would get in each other's way.
@@ -102,7 +110,10 @@ pub(super) fn export(dir: &DataDir, arguments: &Export) -> Result<Verdict, Comma
                 Ok(Verdict::of(output.gaps == 0))
             }
             Ok(OutputError(error)) => Err(CommandError::Print(error)),
-            Err(error) => Err(CommandError::disk(format!("export journal {}", place.journal))(error)),
+            Err(error) => Err(CommandError::disk(format!(
+                "export journal {}",
+                place.journal
+            ))(error)),
         },
     }
 }
@@ -191,7 +202,10 @@ impl Output<'_> {
     fn begin(&mut self) -> io::Result<()> {
         match self.form {
             Encoding::Plain => Ok(()),
-            Encoding::Gzip { .. } => self.target.write_all(&GzipMember::header()).map_err(on_output),
+            Encoding::Gzip { .. } => self
+                .target
+                .write_all(&GzipMember::header())
+                .map_err(on_output),
         }
     }
 
@@ -206,7 +220,11 @@ impl Output<'_> {
         };
         match &mut self.form {
             Encoding::Plain => self.target.write_all(raw)?,
-            Encoding::Gzip { member, recompressor, run } => {
+            Encoding::Gzip {
+                member,
+                recompressor,
+                run,
+            } => {
                 let block = &events.block.block;
                 if !self.labels && events.is_whole() && block.codec == CodecId::DeflateRun {
                     self.target.write_all(&block.body())?;
@@ -226,7 +244,10 @@ impl Output<'_> {
 
     fn gap(&mut self, gap: &Gap) {
         self.gaps += 1;
-        eprintln!("weir: events {} of journal {} cannot be read: {}", gap.range, self.journal, gap.why);
+        eprintln!(
+            "weir: events {} of journal {} cannot be read: {}",
+            gap.range, self.journal, gap.why
+        );
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -175,7 +175,10 @@ impl Journal {
         }
         let (spares, spare_bytes) = self.spares;
         if spares > 0 {
-            told.push_str(&format!("  {spares} spares, {}\n", text::bytes(spare_bytes)));
+            told.push_str(&format!(
+                "  {spares} spares, {}\n",
+                text::bytes(spare_bytes)
+            ));
         }
         for file in &self.foreign {
             let path = dir.short(&file.path).display();
@@ -189,8 +192,16 @@ impl Journal {
 
     fn segment_table(&self) -> Table {
         let mut table = Table::new(&[
-            ">sequence", ">first", ">events", ">blocks", ">raw", ">stored", ">ratio",
-            "received from", "to", "state",
+            ">sequence",
+            ">first",
+            ">events",
+            ">blocks",
+            ">raw",
+            ">stored",
+            ">ratio",
+            "received from",
+            "to",
+            "state",
         ]);
         for (file, summary) in &self.segments {
             let state = match summary.holes {

@@ -43,7 +43,10 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.text().chars().count()).max().unwrap_or(0)
+            cells
+                .map(|cell| cell.text().chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
@@ -188,7 +191,15 @@ mod tests {
     #[test]
     fn amounts_and_times_are_short_and_exact_enough() {
         let shown = [0, 1023, 1024, 1536, 1 << 20, (1 << 30) * 5 / 2, u64::MAX].map(bytes);
-        let expected = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "2.5 GiB", "16383.9 PiB"];
+        let expected = [
+            "0 B",
+            "1023 B",
+            "1.0 KiB",
+            "1.5 KiB",
+            "1.0 MiB",
+            "2.5 GiB",
+            "16383.9 PiB",
+        ];
         assert_eq!(shown, expected);
         assert_eq!(ratio(81, 10), "8.1");
         assert_eq!(ratio(1, 0), "-");

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::cli::journal::data_dir::DataDir;
 use crate::cli::journal::text::{self, Progress};
 use crate::cli::journal::{CommandError, Form, Verdict, answer_in};
-use crate::journal::inspect::JournalPlace;
 use crate::journal::inspect::anchor::{Anchor, AnchorOutcome};
-use crate::journal::inspect::chain::{self, Break, Hash, Head, Record, RecordKind, Start, Verified};
+use crate::journal::inspect::chain::{self, Break, Hash, Head, RecordKind, Start, Verified};
+use crate::journal::inspect::records::read_records;
 use crate::position::JournalId;
 
 /// Verifies the journals asked for against the anchors given.
@@ -40,15 +40,12 @@ pub(super) fn verify(
         .collect();
     let json = json!({ "holds": holds, "node": dir.holder_json(), "journals": journals });
     answer_in(form, &json, || {
-        let told = all.iter().map(|(journal, verified)| to_text(dir, *journal, verified));
+        let told = all
+            .iter()
+            .map(|(journal, verified)| to_text(dir, *journal, verified));
         told.collect::<Vec<_>>().join("\n")
     })?;
     Ok(Verdict::of(holds))
-}
-
-/// What retention, quarantine and repair wrote down.
-fn read_records(_place: &JournalPlace) -> std::io::Result<Vec<Record>> {
-    Ok(Vec::new())
 }
 
 /// An anchor of the command line, and the journal it is of.
@@ -62,7 +59,9 @@ fn read_anchor(
         Some((named, anchor)) => (Some(named), anchor),
         None => (journal, text),
     };
-    let anchor = anchor.parse::<Anchor>().map_err(|error| usage(error.to_string()))?;
+    let anchor = anchor
+        .parse::<Anchor>()
+        .map_err(|error| usage(error.to_string()))?;
     let of = match named {
         Some(named) => match &dir.journals(Some(named))?[..] {
             [one, ..] => one.journal,
@@ -76,7 +75,9 @@ fn read_anchor(
         }
     };
     if journal.is_some_and(|journal| journal != of.to_string()) {
-        return Err(usage(format!("it is of journal {of}, which is not asked for")));
+        return Err(usage(format!(
+            "it is of journal {of}, which is not asked for"
+        )));
     }
     Ok((of, anchor))
 }
@@ -90,7 +91,11 @@ fn to_json(dir: &DataDir, journal: JournalId, verified: &Verified) -> Value {
         Start::Recorded(head) => ("recorded", Some(head)),
         Start::NotAnchored(head) => ("not_anchored", Some(head)),
     };
-    let breaks: Vec<Value> = verified.breaks.iter().map(|broken| break_json(dir, broken)).collect();
+    let breaks: Vec<Value> = verified
+        .breaks
+        .iter()
+        .map(|broken| break_json(dir, broken))
+        .collect();
     let anchors = verified.anchors.iter().map(|(anchor, outcome)| {
         json!({
             "offset": anchor.0.offset.0,
@@ -201,7 +206,9 @@ fn to_text(dir: &DataDir, journal: JournalId, verified: &Verified) -> String {
         lines.push(format!("  missing  events {range}: recorded by {kind}"));
     }
     lines.extend(verified.breaks.iter().map(|broken| break_text(dir, broken)));
-    let more = verified.breaks_total.saturating_sub(verified.breaks.len() as u64);
+    let more = verified
+        .breaks_total
+        .saturating_sub(verified.breaks.len() as u64);
     if more > 0 {
         lines.push(format!("  and {more} more"));
     }
@@ -214,7 +221,10 @@ fn start_text(start: Start) -> String {
         Start::Empty => "nothing".to_owned(),
         Start::Beginning => "the first block that ever was".to_owned(),
         Start::Recorded(head) => {
-            format!("offset {}, where retention recorded that it took what came before", head.offset)
+            format!(
+                "offset {}, where retention recorded that it took what came before",
+                head.offset
+            )
         }
         Start::NotAnchored(head) => format!(
             "offset {}, not anchored: no record says what came before, only the oldest segment itself",
@@ -229,7 +239,10 @@ fn break_text(dir: &DataDir, broken: &Break) -> String {
         true => format!("offset {}", broken.range.first),
         false => format!("events {}", broken.range),
     };
-    format!("  BROKEN   {place}, {events}: {}\n           {}", broken.kind, broken.why)
+    format!(
+        "  BROKEN   {place}, {events}: {}\n           {}",
+        broken.kind, broken.why
+    )
 }
 
 fn anchor_lines(verified: &Verified) -> Vec<String> {
@@ -246,7 +259,11 @@ fn anchor_lines(verified: &Verified) -> Vec<String> {
             AnchorOutcome::BelowStart => "removed by retention, cannot be checked",
             AnchorOutcome::Recorded => "removed with a record, cannot be checked",
         };
-        format!("  anchor   {}:{}… {told}", anchor.0.offset, &Hash(&anchor.0.hash).to_string()[..12])
+        format!(
+            "  anchor   {}:{}… {told}",
+            anchor.0.offset,
+            &Hash(&anchor.0.hash).to_string()[..12]
+        )
     };
     verified.anchors.iter().map(line).collect()
 }

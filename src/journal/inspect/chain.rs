@@ -372,7 +372,9 @@ impl<'a> Chain<'a> {
             self.head = Some(Link::of_header(segment));
             return Ok(());
         };
-        if (header.first, header.chain) == (head.end, head.hash) {
+        // A header that was made anew says nothing of the chain when its first block was gone.
+        let unknown = header.chain == [0; 32] && header.first > Offset(0);
+        if header.first == head.end && (unknown || header.chain == head.hash) {
             self.head = Some(head);
             return Ok(());
         }
@@ -406,13 +408,13 @@ impl<'a> Chain<'a> {
             .max_by_key(|record| record.range.end)
             .cloned();
         self.anchors.expect(None);
+        if let Some(record) = &recorded {
+            self.hold_against_floor(segment, record);
+        }
         let start = match recorded {
-            None if header.first == Offset(0) && header.chain == [0; 32] => Start::Beginning,
+            _ if header.first == Offset(0) && header.chain == [0; 32] => Start::Beginning,
             None => Start::NotAnchored(head),
-            Some(record) => {
-                self.hold_against_floor(segment, &record);
-                Start::Recorded(head)
-            }
+            Some(_) => Start::Recorded(head),
         };
         if self.verified.segments == 0 {
             self.verified.start = start;

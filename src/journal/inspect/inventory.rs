@@ -1,11 +1,12 @@
 //! What files a journal has: segments with header and trailer, spares, and foreign files.
 //!
-//! Reads the first page of every segment, and of sealed ones trailer and index. A file that
+//! Reads the first and the last page of every segment. A file that
 //! went away between the list and the look is left out: the node moved it.
 
 use std::io;
 use std::path::PathBuf;
 
+use crate::journal::floor;
 use crate::journal::format::{FormatError, SegmentHeader, Trailer};
 use crate::journal::inspect::JournalPlace;
 use crate::journal::scan::{self, SegmentScan};
@@ -79,7 +80,9 @@ impl SegmentFile {
             direct,
             ..
         } = place;
-        SegmentScan::open(&**disk, &self.path, *direct, *journal, self.header.segment)
+        let segment = self.header.segment;
+        let scan = SegmentScan::open(&**disk, &self.path, *direct, *journal, segment)?;
+        Ok(scan.within(self.header.file_bytes))
     }
 
     /// Whether the file is still in use as this segment. It is not once retention took it.
@@ -165,7 +168,7 @@ fn look_at(place: &JournalPlace, name: &str, found: &mut Inventory) -> io::Resul
     let Some(named) = parse_file_name(name) else {
         if name.starts_with("spare-") {
             found.spares.push(SpareFile { path, file_bytes });
-        } else {
+        } else if name != floor::FILE {
             let why = "its name is not that of a segment".to_owned();
             found.foreign.push(foreign(None, why));
         }
@@ -206,10 +209,7 @@ fn look_at(place: &JournalPlace, name: &str, found: &mut Inventory) -> io::Resul
             found: [0; 4],
         }),
     };
-    segment.seal = segment
-        .scan(place)?
-        .read_index()?
-        .map(|(trailer, _)| trailer);
+    segment.seal = segment.scan(place)?.read_trailer()?;
     found.segments.push(segment);
     Ok(())
 }

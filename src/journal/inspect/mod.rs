@@ -6,9 +6,10 @@
 //! hold is looked at again before it is told, and a segment that retention took meanwhile is
 //! passed over. Memory does not grow with the journal but by a few hundred bytes a segment.
 //!
-//! `inventory` lists a journal's files, `walk` goes through the blocks of one, `chain` follows
-//! the hash chain, `check` holds every block against every rule of the format, `events` reads
-//! a range back. What a finding means for a reader or a start is recovery's to say.
+//! `inventory` lists a journal's files, `summary` puts them in numbers, `walk` goes through the
+//! blocks of one; `chain` follows the hash chain, `records` reads what explains its gaps,
+//! `anchor` is what it is held against; `check` holds every block against every rule of the
+//! format, `events` reads a range back, `cursors` the streams' records. What a finding means for a reader or a start is recovery's to say.
 
 pub mod anchor;
 pub mod chain;
@@ -16,6 +17,7 @@ pub mod check;
 pub mod cursors;
 pub mod events;
 pub mod inventory;
+pub mod records;
 pub mod summary;
 pub mod walk;
 
@@ -26,6 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::journal::segments::SegmentFiles;
 use crate::os::disk::{Disk, OpenMode};
 use crate::position::JournalId;
 
@@ -42,6 +45,22 @@ pub struct JournalPlace {
     pub node: [u8; 16],
     /// Read past the page cache, which a live node's machine needs for other things.
     pub direct: bool,
+}
+
+impl JournalPlace {
+    /// The same as recovery and the floor know it.
+    #[must_use]
+    pub fn files(&self) -> SegmentFiles {
+        SegmentFiles {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            journal: self.journal,
+            node: self.node,
+            // Of a segment to be made; nothing here makes one.
+            file_bytes: 0,
+            direct: self.direct,
+        }
+    }
 }
 
 /// Told the bytes gone through since the last call, as the work goes on.

@@ -53,8 +53,8 @@ impl Hole {
 pub struct Walk {
     scan: SegmentScan,
     position: u64,
-    /// Where the blocks end, when the segment is sealed.
-    blocks_end: Option<u64>,
+    /// Where the blocks end, and with which offset, when the segment is sealed.
+    sealed: Option<(u64, Offset)>,
     /// One past the last offset seen.
     end: Offset,
     /// Events below were durable in this segment: the next one says so.
@@ -75,7 +75,11 @@ impl Walk {
         Ok(Self {
             scan: segment.scan(place)?,
             position: SegmentScan::FIRST_POSITION,
-            blocks_end: segment.seal.as_ref().ok().map(|seal| seal.blocks_end),
+            sealed: segment
+                .seal
+                .as_ref()
+                .ok()
+                .map(|seal| (seal.blocks_end, seal.end)),
             end: segment.header.first,
             claimed: claimed.unwrap_or_default(),
             over: false,
@@ -88,7 +92,7 @@ impl Walk {
     /// When the file cannot be read.
     pub fn step(&mut self) -> io::Result<Step> {
         let position = self.position;
-        if self.over || self.blocks_end.is_some_and(|end| position >= end) {
+        if self.over || self.sealed.is_some_and(|(end, _)| position >= end) {
             return Ok(self.end(false));
         }
         let error = match self.scan.block_at(position, None)? {
@@ -100,7 +104,12 @@ impl Walk {
         if let Ok(scanned) = self.scan.block_at(position, None)? {
             return Ok(self.take(scanned));
         }
-        let due = later.is_some() || self.blocks_end.is_some() || self.claimed > self.end;
+        // What a start sealed after damage or a tear keeps its broken bytes before the index.
+        let due = match self.sealed {
+            _ if later.is_some() => true,
+            Some((_, sealed)) => self.end < sealed,
+            None => self.claimed > self.end,
+        };
         if !due {
             let nothing = matches!(error, FormatError::Magic { found, .. } if found == [0; 4]);
             return Ok(self.end(!nothing));
@@ -127,20 +136,33 @@ impl Walk {
     }
 
     /// Where the next sound block behind the current position stands, if it is of the journal:
-    /// within a sealed segment, or below what a later block or segment claims durable.
+    /// in the index of a sealed segment, or below what a later block or segment claims durable.
     fn later_claimed(&mut self) -> io::Result<Option<u64>> {
+        if self.sealed.is_some()
+            && let Ok((_, index)) = self.scan.read_index()?
+        {
+            // A start seals over what it gave up: what the index passes over is not due.
+            let behind = index.iter().filter(|entry| entry.position > self.position);
+            for entry in behind {
+                if self.scan.block_at(entry.position, None)?.is_ok() {
+                    return Ok(Some(entry.position));
+                }
+            }
+            return Ok(None);
+        }
         let mut next = None;
         let mut position = self.position;
         while let Some(found) = self.scan.resync(position)? {
             let at = found.header.position;
-            if let Some(end) = self.blocks_end {
-                return Ok((at < end).then_some(at));
-            }
             position = found.next_position();
+            if self.sealed.is_some_and(|(end, _)| at >= end) {
+                break;
+            }
             if found.header.first >= self.end {
                 next.get_or_insert(at);
             }
-            let claims = found.header.durable_end > self.end || self.claimed > self.end;
+            let claimed = self.sealed.map_or(self.claimed, |(_, end)| end);
+            let claims = found.header.durable_end > self.end || claimed > self.end;
             if claims && next.is_some() {
                 return Ok(next);
             }

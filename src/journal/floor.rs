@@ -1,0 +1,202 @@
+//! The floor of a journal: up to where its segments were taken by retention, so that what is
+//! gone by order is never called missing, and nothing below is ever used again.
+//!
+//! One record of two pages (`slots`) in the journal's directory, made before its first
+//! segment and raised, durably, before a segment is removed or used again. A journal whose
+//! segments are all gone goes on at its floor, with the floor's chain and sequence.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::journal::format::{self, ChainHash, FormatError};
+use crate::journal::scan::{SegmentScan, read_header};
+use crate::journal::segments::{SegmentEntry, SegmentFiles, parse_file_name};
+use crate::journal::slots::{Slot, SlotFile, SlotOwner};
+use crate::position::Offset;
+
+/// Name of the record in the journal's directory.
+pub const FILE: &str = "floor";
+
+const MAGIC: [u8; 8] = *b"WEIRFLR1";
+const PAYLOAD_BYTES: usize = 48;
+
+/// What the record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FloorState {
+    /// Events below were taken, or never were.
+    pub removed_to: Offset,
+    /// Chain hash of the last block below; zero when there was none, or when nothing said it.
+    pub chain: ChainHash,
+    /// No segment with this sequence or a higher one was taken or removed.
+    pub sequence_next: u64,
+}
+
+impl FloorState {
+    /// The higher of both in everything.
+    fn raised_to(self, other: Self) -> Self {
+        let higher = if other.removed_to > self.removed_to {
+            other
+        } else {
+            self
+        };
+        Self {
+            sequence_next: self.sequence_next.max(other.sequence_next),
+            ..higher
+        }
+    }
+}
+
+/// The record of one journal, open for writing.
+#[derive(Debug)]
+pub struct Floor {
+    file: SlotFile,
+    state: Option<FloorState>,
+}
+
+/// What reading a floor found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadFloor {
+    /// Its newest sound state; `None` when it was never written, or neither page holds.
+    pub state: Option<FloorState>,
+    /// Why a page did not hold, when one did not.
+    pub damage: Option<FormatError>,
+    /// There is no such file.
+    pub absent: bool,
+}
+
+impl Floor {
+    /// Where the record of a journal is.
+    #[must_use]
+    pub fn path(files: &SegmentFiles) -> PathBuf {
+        files.dir.join(FILE)
+    }
+
+    /// Reads the record without changing anything.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn read(files: &SegmentFiles) -> io::Result<ReadFloor> {
+        let slots = SlotFile::read(&*files.disk, &Self::path(files), &owner(files))?;
+        Ok(slots.map_or_else(
+            || ReadFloor {
+                absent: true,
+                ..ReadFloor::default()
+            },
+            newest,
+        ))
+    }
+
+    /// Opens the record, or makes it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open(files: &SegmentFiles) -> io::Result<Self> {
+        let opened = SlotFile::open(&*files.disk, &Self::path(files), owner(files))?;
+        Ok(Self {
+            file: opened.file,
+            state: newest(opened.slots).state,
+        })
+    }
+
+    /// Raises the floor to `state`, durably; what is higher already stays.
+    ///
+    /// # Errors
+    /// When the disk refuses; the state before is still there then.
+    pub fn raise(&mut self, state: FloorState) -> io::Result<()> {
+        let raised = self.state.unwrap_or_default().raised_to(state);
+        if self.state != Some(raised) {
+            self.restore(raised)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is known to both pages, so that one stands in for the other: a floor one
+    /// step behind would call missing what retention took.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn restore(&mut self, state: FloorState) -> io::Result<()> {
+        let raised = self.state.unwrap_or_default().raised_to(state);
+        for _page in 0..2 {
+            self.file.write(&encode(raised))?;
+        }
+        self.state = Some(raised);
+        Ok(())
+    }
+
+    /// Raises the floor over a segment that is about to be removed or used again.
+    ///
+    /// # Errors
+    /// When the disk refuses: the segment must stay then.
+    pub fn raise_over(files: &SegmentFiles, entry: &SegmentEntry) -> io::Result<()> {
+        let removed_to = entry.end.unwrap_or(entry.first);
+        Self::open(files)?.raise(FloorState {
+            removed_to,
+            chain: last_chain(files, entry)?.unwrap_or_default(),
+            sequence_next: entry.sequence + 1,
+        })
+    }
+}
+
+/// Chain hash of a segment's last block: from its trailer, or from the header of the next one.
+fn last_chain(files: &SegmentFiles, entry: &SegmentEntry) -> io::Result<Option<ChainHash>> {
+    let SegmentFiles { disk, direct, .. } = files;
+    let scan = SegmentScan::open(&**disk, &entry.path, *direct, files.journal, entry.segment)?;
+    if let Ok(trailer) = scan.within(entry.file_bytes).read_trailer()? {
+        return Ok(Some(trailer.chain));
+    }
+    for name in disk.list(&files.dir)? {
+        let later = parse_file_name(&name).is_some_and(|(sequence, _)| sequence > entry.sequence);
+        if later && let Ok(header) = read_header(&**disk, &files.dir.join(&name), *direct)? {
+            return Ok(Some(header.chain));
+        }
+    }
+    Ok(None)
+}
+
+fn owner(files: &SegmentFiles) -> SlotOwner {
+    SlotOwner {
+        magic: MAGIC,
+        what: "floor",
+        journal: files.journal,
+        node: files.node,
+        name: FILE.to_owned(),
+    }
+}
+
+fn newest(slots: Vec<Slot>) -> ReadFloor {
+    let mut read = ReadFloor::default();
+    for slot in slots {
+        match slot {
+            Ok((0, _)) => {}
+            Ok((_, payload)) => match decode(&payload) {
+                Some(state) => read.state = read.state.or(Some(state)),
+                None => {
+                    read.damage = Some(FormatError::Length {
+                        field: "a payload of",
+                        found: payload.len() as u64,
+                        limit: PAYLOAD_BYTES as u64,
+                    });
+                }
+            },
+            Err(error) => read.damage = Some(error),
+        }
+    }
+    read
+}
+
+fn encode(state: FloorState) -> [u8; PAYLOAD_BYTES] {
+    let mut payload = [0; PAYLOAD_BYTES];
+    payload[0..8].copy_from_slice(&state.removed_to.0.to_le_bytes());
+    payload[8..16].copy_from_slice(&state.sequence_next.to_le_bytes());
+    payload[16..48].copy_from_slice(&state.chain);
+    payload
+}
+
+fn decode(payload: &[u8]) -> Option<FloorState> {
+    (payload.len() == PAYLOAD_BYTES).then(|| FloorState {
+        removed_to: Offset(format::u64_at(payload, 0)),
+        sequence_next: format::u64_at(payload, 8),
+        chain: format::array_at(payload, 16),
+    })
+}
