@@ -11,13 +11,13 @@ use std::path::Path;
 use crate::batch::{CUTS_MAX, CursorState, Cut, SINK_STATE_BYTES_MAX};
 use crate::journal::format::FormatError;
 use crate::journal::recovery::Finding;
-use crate::journal::slots::{PAYLOAD_BYTES_MAX, Slot, SlotFile, SlotOwner};
+use crate::journal::slots::{self, PAYLOAD_BYTES_MAX, Slot, SlotFile, SlotOwner};
 use crate::metrics::ledger::StreamCounts;
 use crate::os::disk::Disk;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId};
 
 /// First bytes of a page of a cursor record.
-pub(crate) const MAGIC: [u8; 8] = *b"WEIRCUR1";
+const MAGIC: [u8; 8] = *b"WEIRCUR1";
 
 /// The record of one stream in one journal, open for writing.
 #[derive(Debug)]
@@ -126,6 +126,14 @@ impl CursorRecord {
     pub fn path(&self) -> &Path {
         self.file.path()
     }
+}
+
+/// Node ids that a record's sound pages carry, whoever's it is.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn nodes_of(disk: &dyn Disk, path: &Path) -> io::Result<Vec<[u8; 16]>> {
+    slots::nodes_of(disk, path, &MAGIC)
 }
 
 /// Whose a record is: its stream's, by its file's name.

@@ -6,12 +6,13 @@
 //! segments are all gone goes on at its floor, with the floor's chain and sequence.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::journal::format::{self, ChainHash, FormatError};
 use crate::journal::scan::{SegmentScan, read_header};
 use crate::journal::segments::{SegmentEntry, SegmentFiles, parse_file_name};
-use crate::journal::slots::{Slot, SlotFile, SlotOwner};
+use crate::journal::slots::{self, Slot, SlotFile, SlotOwner};
+use crate::os::disk::Disk;
 use crate::position::Offset;
 
 /// Name of the record in the journal's directory.
@@ -34,7 +35,9 @@ pub struct FloorState {
 impl FloorState {
     /// The higher of both in everything.
     fn raised_to(self, other: Self) -> Self {
-        let higher = if other.removed_to > self.removed_to {
+        // Of segments that hold only counters several end at one offset: the later one's chain.
+        let later = other.removed_to == self.removed_to && other.chain != ChainHash::default();
+        let higher = if other.removed_to > self.removed_to || later {
             other
         } else {
             self
@@ -136,6 +139,14 @@ impl Floor {
             sequence_next: entry.sequence + 1,
         })
     }
+}
+
+/// Node ids that a floor's sound pages carry, whoever's it is.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn nodes_of(disk: &dyn Disk, path: &Path) -> io::Result<Vec<[u8; 16]>> {
+    slots::nodes_of(disk, path, &MAGIC)
 }
 
 /// Chain hash of a segment's last block: from its trailer, or from the header of the next one.

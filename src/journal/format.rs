@@ -284,6 +284,18 @@ impl BlockHeader {
             chain: array_at(header, 80),
             position: u64_at(header, 112),
         };
+        if header
+            .first
+            .0
+            .checked_add(u64::from(header.events))
+            .is_none()
+        {
+            return Err(FormatError::Length {
+                field: "a first offset of",
+                found: header.first.0,
+                limit: u64::MAX - u64::from(header.events),
+            });
+        }
         let lengths = [
             ("a raw length of", header.raw_len),
             ("a metadata length of", header.metadata_len),
@@ -505,23 +517,55 @@ pub fn decode_index(bytes: &[u8], trailer: &Trailer) -> Result<Vec<IndexEntry>, 
             computed,
         });
     }
-    let entries = bytes
-        .chunks_exact(INDEX_ENTRY_BYTES)
-        .map(|entry| IndexEntry {
+    let entries = bytes.chunks_exact(INDEX_ENTRY_BYTES);
+    let entries: Vec<IndexEntry> = entries.map(IndexEntry::decode).collect();
+    match entries.iter().find(|entry| !entry.is_possible(trailer)) {
+        Some(entry) => Err(FormatError::Place {
+            field: "an index entry at",
+            expected: trailer.blocks_end,
+            found: entry.position,
+        }),
+        None => Ok(entries),
+    }
+}
+
+impl IndexEntry {
+    /// One past the offset of its last event.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.first.0.saturating_add(u64::from(self.events)))
+    }
+
+    fn decode(entry: &[u8]) -> Self {
+        Self {
             position: u64_at(entry, 0),
             first: Offset(u64_at(entry, 8)),
             events: u32_at(entry, 16),
             raw_len: u32_at(entry, 20),
             stored_bytes: u32_at(entry, 24),
             received_last: Timestamp(i64_at(entry, 32)),
-        });
-    Ok(entries.collect())
+        }
+    }
+
+    /// False for an entry that no writer makes, whatever its checksum says.
+    fn is_possible(&self, trailer: &Trailer) -> bool {
+        let page = PAGE as u64;
+        let aligned = self.position.is_multiple_of(page) && self.position >= page;
+        let end = self.position.checked_add(u64::from(self.stored_bytes));
+        aligned && end.is_some_and(|end| end <= trailer.blocks_end) && self.end() <= trailer.end
+    }
 }
 
 /// `bytes` rounded up to whole pages.
 #[must_use]
 pub const fn pad_to_page(bytes: usize) -> usize {
     bytes.div_ceil(PAGE) * PAGE
+}
+
+/// CRC-32C of some bytes, for records that are not pages.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
 }
 
 /// Writes the checksum of a page into its last four bytes.

@@ -1,17 +1,21 @@
 //! Reading a journal by offset: from memory near the end, from disk when behind.
 //!
 //! A reader belongs to one stream thread. What is damaged or no longer there is a
-//! [`ReadNext::Gap`], never an error and never passed over in silence.
+//! [`ReadNext::Gap`], never an error and never passed over in silence. Damage that was not
+//! known before is put into quarantine by whichever reader meets it first.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::journal::format::IndexEntry;
+use crate::journal::format::{self, ChainHash, FormatError, IndexEntry, SegmentHeader, Trailer};
+use crate::journal::recovery::quarantine::DamagedRegion;
+use crate::journal::recovery::{Finding, Region, walk};
 use crate::journal::scan::{ScannedBlock, SegmentScan};
 use crate::journal::segments::{Catalog, SegmentEntry};
 use crate::journal::tail::Tail;
-use crate::os::disk::Disk;
+use crate::os::buffers::AlignedBuffer;
+use crate::os::disk::{Disk, OpenMode};
 use crate::position::{JournalId, Offset, OffsetRange, Timestamp};
 
 /// What lies at an offset.
@@ -54,7 +58,7 @@ pub struct Reader {
 struct OpenSegment {
     entry: SegmentEntry,
     scan: SegmentScan,
-    /// Present when the segment is sealed.
+    /// Present when the segment was closed before it was opened here.
     index: Option<Vec<IndexEntry>>,
     /// Where the block that begins with this offset stands: behind the one read last.
     next: (Offset, u64),
@@ -121,30 +125,39 @@ impl Reader {
     }
 
     fn read_disk(&mut self, offset: Offset) -> io::Result<ReadNext> {
-        let end = self.tail.durable_end();
-        let Some(entry) = self.catalog.find(offset) else {
-            return Ok(gap(offset, end, GapReason::Gone));
-        };
-        if entry.first > offset {
-            return Ok(gap(offset, entry.first.min(end), GapReason::Gone));
-        }
-        if self
-            .open
-            .as_ref()
-            .is_none_or(|open| open.entry.sequence != entry.sequence)
-        {
-            match self.open_segment(entry.clone()) {
-                Ok(open) => self.open = Some(open),
+        loop {
+            let end = self.tail.durable_end();
+            let Some(entry) = self.catalog.find(offset) else {
+                return Ok(gap(offset, end, GapReason::Gone));
+            };
+            if entry.first > offset {
+                return Ok(gap(offset, entry.first.min(end), GapReason::Gone));
+            }
+            let sequence = entry.sequence;
+            let open = match self.open.take() {
+                Some(open) if open.entry.sequence == sequence => Ok(OpenSegment {
+                    entry: entry.clone(),
+                    ..open
+                }),
+                _ => self.open_segment(entry.clone()),
+            };
+            let mut open = match open {
+                Ok(open) => open,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let range_end = entry.end.unwrap_or(end).min(end);
                     return Ok(gap(offset, range_end, GapReason::Gone));
                 }
                 Err(error) => return Err(error),
+            };
+            let lies = open.lies_at(offset, end)?;
+            // A file may have become another segment's while it was read: then it says nothing
+            // of this one.
+            if lies.is_sound() || self.catalog.holds(sequence) {
+                let next = self.tell(&open.entry, lies);
+                self.open = Some(open);
+                return Ok(next);
             }
         }
-        let open = self.open.as_mut().expect("the segment was opened above");
-        open.entry = entry;
-        open.block_with(offset, end)
     }
 
     fn open_segment(&self, entry: SegmentEntry) -> io::Result<OpenSegment> {
@@ -155,7 +168,14 @@ impl Reader {
             ..
         } = self;
         let scan = SegmentScan::open(&**disk, &entry.path, *direct, *journal, entry.segment)?;
-        let index = scan.read_index()?.ok().map(|(_, index)| index);
+        let mut scan = scan.within(entry.file_bytes);
+        let index = match (scan.read_trailer()?, scan.read_index()?, entry.end) {
+            (_, Ok((_, index)), _) => Some(index),
+            (trailer, Err(error), Some(_)) => {
+                Some(self.rebuild_index(&mut scan, &entry, trailer.ok().as_ref(), &error)?)
+            }
+            (_, Err(_), None) => None,
+        };
         let next = (entry.first, SegmentScan::FIRST_POSITION);
         Ok(OpenSegment {
             entry,
@@ -164,95 +184,305 @@ impl Reader {
             next,
         })
     }
+
+    /// Makes the index of a closed segment from its blocks, and writes it back when the trailer
+    /// vouches for it.
+    fn rebuild_index(
+        &self,
+        scan: &mut SegmentScan,
+        entry: &SegmentEntry,
+        trailer: Option<&Trailer>,
+        error: &FormatError,
+    ) -> io::Result<Vec<IndexEntry>> {
+        let end = entry.end.unwrap_or(Offset(u64::MAX));
+        let mut index = Vec::new();
+        let header = SegmentHeader::decode(&scan.page_at(0)?);
+        let before = header.map_or([0; 32], |header| header.chain);
+        let walked = walk::walk(scan, entry.first, before, &mut |scanned| {
+            if scanned.block.range().end <= end {
+                index.push(scanned.index_entry());
+            }
+        })?;
+        if !self.catalog.holds(entry.sequence) {
+            return Ok(index);
+        }
+        let lost = OffsetRange {
+            first: walked.end,
+            end,
+        };
+        let at_the_end = entry.end.filter(|_| !lost.is_empty()).map(|_| Region {
+            bytes: walked.blocks_end..trailer.map_or(scan.file_bytes(), |at| at.blocks_end),
+            range: lost,
+            error: walked.broken.error,
+            heads: [None, trailer.map(|trailer| trailer.chain)],
+        });
+        for region in walked.regions.into_iter().chain(at_the_end) {
+            self.set_aside(entry, region);
+        }
+        // Without a trailer it was never sealed, or will be: there is nothing to repair.
+        let Some(trailer) = trailer else {
+            return Ok(index);
+        };
+        let (bytes, crc) = format::encode_index(&index);
+        if crc == trailer.index_crc32c
+            && let Some(quarantine) = self.catalog.quarantine()
+        {
+            let what = match self.write_index(entry, trailer, &bytes) {
+                Ok(()) => format!("{error}; the index is made anew from the blocks"),
+                Err(refused) => format!("{error}; the index cannot be written anew: {refused}"),
+            };
+            let path = entry.path.clone();
+            quarantine.tell_once(
+                &format!("{}-{:012}-index", self.journal, entry.sequence),
+                &Finding::Repaired { path, what },
+            );
+        }
+        Ok(index)
+    }
+
+    fn write_index(&self, entry: &SegmentEntry, trailer: &Trailer, bytes: &[u8]) -> io::Result<()> {
+        let mode = OpenMode {
+            write: true,
+            create: false,
+            direct: self.direct,
+        };
+        let mut buffer = AlignedBuffer::with_capacity(bytes.len());
+        buffer.extend_from_slice(bytes);
+        let file = self.disk.open(&entry.path, mode)?;
+        file.write_durable_at(buffer.as_slice(), trailer.blocks_end)
+    }
+
+    /// Puts a region into quarantine, and tells it, unless that was done before.
+    fn set_aside(&self, entry: &SegmentEntry, region: Region) {
+        let Some(quarantine) = self.catalog.quarantine() else {
+            return;
+        };
+        let found = quarantine.keep(&DamagedRegion {
+            journal: self.journal,
+            sequence: entry.sequence,
+            segment: entry.segment,
+            path: entry.path.clone(),
+            bytes: region.bytes.clone(),
+            range: region.range,
+            error: format!("at byte {}: {}", region.bytes.start, region.error),
+            heads: region.heads,
+        });
+        if let Some(finding) = found {
+            quarantine.tell(&finding);
+        }
+    }
+
+    fn tell(&self, entry: &SegmentEntry, lies: Lies) -> ReadNext {
+        match lies {
+            Lies::Block(block) => ReadNext::Block(block),
+            Lies::Hole { range } => {
+                let why = format!("{}: set aside before", entry.path.display());
+                gap(range.first, range.end, GapReason::Damaged(why))
+            }
+            Lies::Damage { range, region } => {
+                let path = entry.path.display();
+                let at = region.bytes.start;
+                let why = format!("{path} at byte {at}: {}", region.error);
+                self.set_aside(entry, region);
+                gap(range.first, range.end, GapReason::Damaged(why))
+            }
+        }
+    }
+}
+
+/// What lies at an offset of a segment.
+enum Lies {
+    Block(Arc<Block>),
+    /// Nothing: the index says so.
+    Hole {
+        range: OffsetRange,
+    },
+    /// What does not hold: the events from the offset on that are lost, and the whole region.
+    Damage {
+        range: OffsetRange,
+        region: Region,
+    },
+}
+
+impl Lies {
+    fn is_sound(&self) -> bool {
+        matches!(self, Self::Block(_))
+    }
 }
 
 impl OpenSegment {
-    /// The block that holds `offset`, found from the index, from where the last read ended,
-    /// or from the segment's start.
-    fn block_with(&mut self, offset: Offset, durable_end: Offset) -> io::Result<ReadNext> {
-        let mut position = self.position_near(offset);
-        loop {
-            let scanned = match self.scan.block_at(position, None)? {
-                Ok(scanned) => scanned,
-                Err(error) => {
-                    let why = GapReason::Damaged(format!(
-                        "{} at byte {position}: {error}",
-                        self.entry.path.display()
-                    ));
-                    return self.behind_damage(position, offset, durable_end, why);
-                }
+    fn lies_at(&mut self, offset: Offset, durable_end: Offset) -> io::Result<Lies> {
+        let end = self.entry.end.unwrap_or(durable_end).min(durable_end);
+        match self.index.take() {
+            Some(index) => {
+                let lies = self.indexed(&index, offset, end);
+                self.index = Some(index);
+                lies
+            }
+            None => self.walked_to(offset, end),
+        }
+    }
+
+    /// What the index says of `offset`, in a segment that ends at `end`.
+    fn indexed(&mut self, index: &[IndexEntry], offset: Offset, end: Offset) -> io::Result<Lies> {
+        let at = index.partition_point(|entry| entry.end() <= offset);
+        let hole_to = index.get(at).map_or(end, |entry| entry.first.min(end));
+        let Some(entry) = index.get(at).filter(|entry| entry.first <= offset) else {
+            let range = OffsetRange {
+                first: offset,
+                end: hole_to,
             };
-            let range = scanned.block.range();
-            if range.end > offset && range.first > offset {
-                let why = GapReason::Damaged(format!(
-                    "{}: the block at byte {position} begins with offset {}",
-                    self.entry.path.display(),
-                    range.first
-                ));
-                let end = self.entry.end.unwrap_or(durable_end).min(durable_end);
-                return Ok(gap(offset, range.first.min(end), why));
-            }
-            position = scanned.next_position();
-            if range.end > offset {
-                self.next = (range.end, position);
-                return Ok(ReadNext::Block(scanned.block));
-            }
-        }
-    }
-
-    /// A position of a block at or before the one that holds `offset`.
-    fn position_near(&self, offset: Offset) -> u64 {
-        if offset == self.next.0 {
-            return self.next.1;
-        }
-        let Some(index) = &self.index else {
-            return SegmentScan::FIRST_POSITION;
+            return Ok(Lies::Hole { range });
         };
-        let at = index.partition_point(|entry| entry.first.plus(u64::from(entry.events)) <= offset);
-        index
-            .get(at)
-            .map_or(SegmentScan::FIRST_POSITION, |entry| entry.position)
+        let error = match self.scan.block_at(entry.position, Some(entry.first))? {
+            Ok(scanned) if scanned.block.events == entry.events => {
+                return Ok(Lies::Block(scanned.block));
+            }
+            Ok(scanned) => FormatError::Place {
+                field: "a number of events of",
+                expected: u64::from(entry.events),
+                found: u64::from(scanned.block.events),
+            },
+            Err(error) => error,
+        };
+        let region = Region {
+            bytes: entry.position..entry.position + u64::from(entry.stored_bytes),
+            range: OffsetRange {
+                first: entry.first,
+                end: entry.end(),
+            },
+            error,
+            heads: self.heads_around(index, at)?,
+        };
+        let range = OffsetRange {
+            first: offset,
+            end: entry.end().min(end),
+        };
+        Ok(Lies::Damage { range, region })
     }
 
-    /// What is lost where no sound block stands at `position`.
+    /// Chain hash of the block before the one at `at`, and its own, as far as the blocks
+    /// around it are there and sound.
+    fn heads_around(
+        &mut self,
+        index: &[IndexEntry],
+        at: usize,
+    ) -> io::Result<[Option<ChainHash>; 2]> {
+        let damaged = &index[at];
+        let before = match at.checked_sub(1).and_then(|before| index.get(before)) {
+            None => {
+                let page = self.scan.page_at(0)?;
+                SegmentHeader::decode(&page).ok().map(|header| header.chain)
+            }
+            Some(entry) if entry.end() == damaged.first => self
+                .scan
+                .block_at(entry.position, Some(entry.first))?
+                .ok()
+                .map(|scanned| format::chain_hash(&scanned.block)),
+            Some(_) => None,
+        };
+        let after = match index.get(at + 1) {
+            Some(entry) if entry.first == damaged.end() => self
+                .scan
+                .block_at(entry.position, Some(entry.first))?
+                .ok()
+                .map(|scanned| scanned.header.chain),
+            Some(_) => None,
+            None => self
+                .scan
+                .read_trailer()?
+                .ok()
+                .filter(|trailer| trailer.end == damaged.end())
+                .map(|trailer| trailer.chain),
+        };
+        Ok([before, after])
+    }
+
+    /// What a walk finds at `offset`, from where the last read ended or from the segment's
+    /// start: of a segment that is still written.
+    fn walked_to(&mut self, offset: Offset, end: Offset) -> io::Result<Lies> {
+        let (mut due, mut position) = if offset == self.next.0 {
+            self.next
+        } else {
+            (self.entry.first, SegmentScan::FIRST_POSITION)
+        };
+        loop {
+            let scanned = match self.scan.block_at(position, Some(due))? {
+                Ok(scanned) => scanned,
+                Err(error) => match self.behind_damage(position, due, offset, end, error)? {
+                    Behind::Lost(lies) => return Ok(lies),
+                    // What is damaged lies before the offset, or held counters alone.
+                    Behind::Block(scanned) => *scanned,
+                },
+            };
+            due = scanned.block.range().end;
+            position = scanned.next_position();
+            if due > offset {
+                self.next = (due, position);
+                return Ok(Lies::Block(scanned.block));
+            }
+        }
+    }
+
+    /// Looks on where no block that begins with `due` stands at `position`.
     fn behind_damage(
         &mut self,
         position: u64,
+        due: Offset,
         offset: Offset,
-        durable_end: Offset,
-        why: GapReason,
-    ) -> io::Result<ReadNext> {
-        let next_sound = self.sound_from(position, offset)?;
-        let segment_end = self.entry.end.unwrap_or(durable_end);
-        match next_sound {
-            // What stands behind the segment's end was given up after a failed write, or cut at
-            // a start: those offsets are in the next segment.
-            Some(scanned) if scanned.block.first >= segment_end => {
-                Ok(gap(offset, segment_end.min(durable_end), why))
-            }
-            Some(scanned) if scanned.block.first <= offset => {
-                self.next = (scanned.block.range().end, scanned.next_position());
-                Ok(ReadNext::Block(scanned.block))
-            }
-            Some(scanned) => {
-                self.next = (scanned.block.first, scanned.header.position);
-                Ok(gap(offset, scanned.block.first.min(durable_end), why))
-            }
-            None => Ok(gap(offset, segment_end.min(durable_end), why)),
+        end: Offset,
+        error: FormatError,
+    ) -> io::Result<Behind> {
+        let found = self.sound_from(position, due)?;
+        // What stands behind the segment's end was given up after a failed write, or cut at a
+        // start: those offsets are in the next segment.
+        let found = found.filter(|scanned| scanned.block.first < end);
+        if let Some(scanned) = &found
+            && scanned.block.first <= offset
+        {
+            return Ok(Behind::Block(Box::new(found.expect("it was just seen"))));
         }
+        let first_behind = found.as_ref().map_or(end, |scanned| scanned.block.first);
+        let bytes_end = found
+            .as_ref()
+            .map_or(self.scan.file_bytes(), |scanned| scanned.header.position);
+        if let Some(scanned) = &found {
+            self.next = (scanned.block.first, scanned.header.position);
+        }
+        let after = found.as_ref().map(|scanned| scanned.header.chain);
+        let region = Region {
+            bytes: position..bytes_end,
+            range: OffsetRange {
+                first: due,
+                end: first_behind,
+            },
+            error,
+            heads: [None, after],
+        };
+        let range = OffsetRange {
+            first: offset,
+            end: first_behind.min(end),
+        };
+        Ok(Behind::Lost(Lies::Damage { range, region }))
     }
 
-    /// The first sound block behind `position` that ends behind `offset`.
-    fn sound_from(&mut self, position: u64, offset: Offset) -> io::Result<Option<ScannedBlock>> {
+    /// The first sound block behind `position` that begins with `due` or later.
+    fn sound_from(&mut self, position: u64, due: Offset) -> io::Result<Option<ScannedBlock>> {
         let mut position = position;
         while let Some(scanned) = self.scan.resync(position)? {
-            if scanned.block.range().end > offset {
+            if scanned.block.first >= due {
                 return Ok(Some(scanned));
             }
             position = scanned.next_position();
         }
         Ok(None)
     }
+}
+
+/// What stands behind a place that does not hold.
+enum Behind {
+    Block(Box<ScannedBlock>),
+    Lost(Lies),
 }
 
 fn gap(first: Offset, end: Offset, why: GapReason) -> ReadNext {

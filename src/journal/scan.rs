@@ -30,7 +30,8 @@ pub struct SegmentScan {
     file: Arc<dyn DiskFile>,
     /// Length of the file as it is.
     len: u64,
-    /// Bytes of it that are looked at: whole pages, and no more than the header says.
+    /// Bytes of it that are looked at: whole pages, the last one filled up with zeros, and no
+    /// more than the header says.
     file_bytes: u64,
     journal: JournalId,
     segment: SegmentId,
@@ -120,7 +121,7 @@ impl SegmentScan {
         Ok(Self {
             file,
             len,
-            file_bytes: whole_pages(len),
+            file_bytes: len.div_ceil(PAGE) * PAGE,
             journal,
             segment,
             chunk: Bytes::new(),
@@ -376,7 +377,8 @@ impl SegmentScan {
     fn read(&self, position: u64, bytes: usize) -> io::Result<Bytes> {
         let mut buffer = AlignedBuffer::zeroed(bytes);
         let read = self.file.read_at(buffer.as_mut_slice(), position)?;
-        buffer.truncate(read);
+        // A block whose padding was cut off is whole: it is padded with zeros.
+        buffer.truncate(format::pad_to_page(read));
         Ok(buffer.freeze())
     }
 }

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::journal::floor::Floor;
 use crate::journal::format::SegmentHeader;
+use crate::journal::recovery::quarantine::Quarantine;
 use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::AlignedBuffer;
@@ -270,6 +271,8 @@ pub struct SegmentEntry {
 #[derive(Debug, Default)]
 pub struct Catalog {
     segments: Mutex<BTreeMap<u64, SegmentEntry>>,
+    /// Where readers put what they find damaged; set when the journal is recovered.
+    quarantine: OnceLock<Arc<Quarantine>>,
 }
 
 impl Catalog {
@@ -283,6 +286,24 @@ impl Catalog {
         if let Some(entry) = self.lock().get_mut(&sequence) {
             entry.end = Some(end);
         }
+    }
+
+    /// True while the segment of that sequence is in use: its file is not yet another's.
+    #[must_use]
+    pub fn holds(&self, sequence: u64) -> bool {
+        self.lock().contains_key(&sequence)
+    }
+
+    /// Gives the journal's readers a quarantine; the first one stays.
+    pub fn set_quarantine(&self, quarantine: Arc<Quarantine>) {
+        // A journal is recovered once in a run; a second quarantine would tell things twice.
+        drop(self.quarantine.set(quarantine));
+    }
+
+    /// Where readers put what they find damaged.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<&Arc<Quarantine>> {
+        self.quarantine.get()
     }
 
     /// Takes a segment out, before its file is removed.

@@ -140,10 +140,19 @@ fn read_write(create: bool) -> OpenMode {
     }
 }
 
-/// Node id of a page of any owner, when its checksum holds: a witness of whose directory it is.
-pub(crate) fn node_of(page: &[u8; PAGE], magic: &[u8; 8]) -> Option<[u8; 16]> {
-    format::check_page(page, magic, "record").ok()?;
-    Some(format::array_at(page, 24))
+/// Node ids of a record's sound pages, whoever owns it: witnesses of whose directory it is in.
+pub(crate) fn nodes_of(disk: &dyn Disk, path: &Path, magic: &[u8; 8]) -> io::Result<Vec<[u8; 16]>> {
+    let file = disk.open(path, READ)?;
+    let mut nodes = Vec::new();
+    for slot in 0..2 {
+        let mut page = [0; PAGE];
+        let read = file.read_at(&mut page, slot * PAGE as u64)?;
+        page[read..].fill(0);
+        if format::check_page(&page, magic, "record").is_ok() {
+            nodes.push(format::array_at(&page, 24));
+        }
+    }
+    Ok(nodes)
 }
 
 /// Makes a record of two pages that were never written: whole before it has its name.

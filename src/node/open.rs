@@ -266,6 +266,9 @@ fn take_directory(disk: &dyn Disk, plan: &mut Plan) -> Result<Identity, StartErr
         .collect();
     let journals = u16::try_from(plan.journals).unwrap_or(u16::MAX - 1);
     let identity = Identity::open(disk, &plan.data_dir, journals, &names)?;
+    for finding in &identity.findings {
+        tracing::warn!("{finding}");
+    }
     number_inputs(plan, &identity.inputs);
     if plan.shard.count > usize::from(identity.journals) {
         tracing::warn!(

@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::journal::data_dir::{self, DataDir};
+use crate::cli::journal::data_dir::DataDir;
 use crate::cli::journal::text::{self, Progress};
 use crate::cli::journal::{CommandError, Form, Place, Verdict, answer_in};
 use crate::journal::inspect::check::{self, Checked, Finding, foreign_file};
 use crate::journal::inspect::cursors::read_cursors;
-use crate::node::identity::{IdentityError, read_card};
-use crate::os::real_disk::RealDisk;
+use crate::journal::recovery::Finding as RecoveryFinding;
 use crate::position::JournalId;
 
 /// Checks the journals asked for, the cursor records and the node's file.
@@ -18,9 +17,6 @@ pub(super) fn check(
     journal: Option<&str>,
     deep: bool,
 ) -> Result<Verdict, CommandError> {
-    if let Some(finding) = node_file(place)? {
-        return tell_node_file(form, &finding);
-    }
     let dir = DataDir::open(place)?;
     // Cursors first: then the journal is never behind them by what a live node did meanwhile.
     let cursors = read_cursors(&*dir.disk, &dir.cursors(), *dir.card.node.as_bytes())
@@ -37,6 +33,9 @@ pub(super) fn check(
     drop(progress);
     let mut others = Checked::default();
     if journal.is_none() {
+        for told in dir.card.findings.iter().filter_map(node_file) {
+            others.find(told);
+        }
         for path in &cursors.foreign {
             let rule = "the cursors' directory holds cursor records";
             others.find(foreign_file(path, rule));
@@ -77,41 +76,19 @@ pub(super) fn check(
     Ok(Verdict::of(total == 0))
 }
 
-/// What is wrong with the node's file, when it is there and does not read.
-fn node_file(place: &Place) -> Result<Option<Finding>, CommandError> {
-    match read_card(&RealDisk, &data_dir::path_of(place)?) {
-        Err(IdentityError::Unreadable { path, why }) => Ok(Some(Finding {
-            path,
-            position: None,
-            range: None,
-            value: why,
-            rule: "node.toml says whose directory it is".to_owned(),
-            advice: "restore it from a backup; without it no journal can be told to be the node's"
-                .to_owned(),
-        })),
-        _ => Ok(None),
-    }
-}
-
-fn tell_node_file(form: &Form, finding: &Finding) -> Result<Verdict, CommandError> {
-    let json = json!({
-        "sound": false,
-        "journals": [],
-        "others": [{
-            "file": finding.path,
-            "value": finding.value,
-            "rule": finding.rule,
-            "do": finding.advice,
-        }],
-    });
-    answer_in(form, &json, || {
-        let path = finding.path.display();
-        format!(
-            "{path}: {}\n  rule: {}\n  do: {}",
-            finding.value, finding.rule, finding.advice
-        )
-    })?;
-    Ok(Verdict::Findings)
+/// The node file, as far as it does not hold.
+fn node_file(told: &RecoveryFinding) -> Option<Finding> {
+    let RecoveryFinding::NodeFile { path, what } = told else {
+        return None;
+    };
+    Some(Finding {
+        path: path.clone(),
+        position: None,
+        range: None,
+        value: what.clone(),
+        rule: "the node file is there twice and holds".to_owned(),
+        advice: "weir journal repair, or the next start, does what is said here".to_owned(),
+    })
 }
 
 fn to_json(dir: &DataDir, journal: JournalId, checked: &Checked) -> Value {

@@ -17,7 +17,9 @@ use crate::journal::inspect::cursors::{Cursors, read_cursors};
 use crate::journal::inspect::inventory::{Inventory, inventory};
 use crate::journal::recovery::{Finding, recover};
 use crate::journal::segments::Catalog;
-use crate::os::disk::{Disk, DiskLock};
+use crate::node::identity::{Identity, IdentityError};
+use crate::os::disk::Disk;
+use crate::os::lock_holder::LockHolder;
 use crate::os::overlay_disk::OverlayDisk;
 use crate::position::{JournalId, Offset};
 
@@ -28,7 +30,7 @@ pub(super) fn repair(dir: &DataDir, form: &Form, dry_run: bool) -> Result<Verdic
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let lock = keep_out(dir, dry_run)?;
+    let (identity, node_file) = keep_out(dir, dry_run)?;
     let disk: Arc<dyn Disk> = if dry_run {
         Arc::new(OverlayDisk::new(Arc::clone(&dir.disk)))
     } else {
@@ -45,22 +47,30 @@ pub(super) fn repair(dir: &DataDir, form: &Form, dry_run: bool) -> Result<Verdic
         let what = format!("repair journal {}", place.journal);
         journals.push(repair_one(&place, &cursors).map_err(CommandError::disk(what))?);
     }
-    drop(lock);
+    drop(identity);
     let well = journals.iter().all(Repaired::is_well);
     let json = json!({
         "dry_run": dry_run,
         "journals": journals.iter().map(|one| one.to_json(dir)).collect::<Vec<_>>(),
+        "node_file": node_file.iter().map(finding_json).collect::<Vec<_>>(),
         "cursors": damaged_cursors(&cursors).map(|(path, told)| json!({
             "file": dir.short(path),
             "told": told,
         })).collect::<Vec<_>>(),
     });
-    answer_in(form, &json, || to_text(dir, &journals, &cursors, dry_run))?;
+    answer_in(form, &json, || {
+        let node_file = node_file.iter().map(|finding| format!("{finding}\n"));
+        node_file.collect::<String>() + &to_text(dir, &journals, &cursors, dry_run)
+    })?;
     Ok(Verdict::of(well))
 }
 
-/// Makes sure that no node runs, and for a repair that none starts meanwhile.
-fn keep_out(dir: &DataDir, dry_run: bool) -> Result<Option<Box<dyn DiskLock>>, CommandError> {
+/// Makes sure that no node runs, and for a repair that none starts meanwhile. What of the node
+/// file was made anew comes with it.
+fn keep_out(
+    dir: &DataDir,
+    dry_run: bool,
+) -> Result<(Option<Identity>, Vec<Finding>), CommandError> {
     let in_use = || {
         let (path, holder) = (dir.path.display(), dir.holder_told());
         CommandError::Usage(format!(
@@ -69,16 +79,17 @@ fn keep_out(dir: &DataDir, dry_run: bool) -> Result<Option<Box<dyn DiskLock>>, C
     };
     if dry_run {
         return match dir.holder {
-            crate::os::lock_holder::LockHolder::Process(_) => Err(in_use()),
-            _ => Ok(None),
+            LockHolder::Process(_) => Err(in_use()),
+            LockHolder::Nobody | LockHolder::Unknown => Ok((None, dir.card.findings.clone())),
         };
     }
-    match dir.disk.lock(&dir.path.join("lock")) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(in_use()),
-        Err(error) => Err(CommandError::disk("take the lock of the data directory")(
-            error,
-        )),
+    match Identity::open(&*dir.disk, &dir.path, dir.card.journals, &[]) {
+        Ok(identity) => {
+            let findings = identity.findings.clone();
+            Ok((Some(identity), findings))
+        }
+        Err(IdentityError::Locked { .. }) => Err(in_use()),
+        Err(error) => Err(CommandError::Usage(error.to_string())),
     }
 }
 

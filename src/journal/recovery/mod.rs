@@ -13,13 +13,15 @@ mod findings;
 pub mod quarantine;
 mod repair;
 mod survey;
-mod walk;
+pub(in crate::journal) mod walk;
 
 pub use findings::Finding;
 pub use survey::{Alien, Repairs, Survey, Surveyed, survey};
 pub use walk::Region;
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::block::codec::Inflater;
 use crate::block::metadata::{InputPosition, Metadata};
@@ -30,7 +32,8 @@ use crate::journal::scan::SegmentScan;
 use crate::journal::segments::{Catalog, SegmentEntry, SegmentFiles};
 use crate::journal::writer::WriterStart;
 use crate::metrics::ledger::InputCounts;
-use crate::position::{Offset, Timestamp};
+use crate::os::disk::Disk;
+use crate::position::{JournalId, Offset, Timestamp};
 
 /// A journal as recovery found it.
 #[derive(Debug)]
@@ -57,10 +60,15 @@ pub fn recover(
     catalog: &Catalog,
     cursors_end: Offset,
 ) -> io::Result<Recovered> {
-    recover_into(files, catalog, cursors_end, &Quarantine::of(files))
+    recover_into(
+        files,
+        catalog,
+        cursors_end,
+        &Arc::new(Quarantine::of(files)),
+    )
 }
 
-/// As [`recover`], with a quarantine of the caller's.
+/// As [`recover`], with a quarantine of the caller's, which the journal's readers use as well.
 ///
 /// # Errors
 /// As [`recover`].
@@ -68,8 +76,9 @@ pub fn recover_into(
     files: &SegmentFiles,
     catalog: &Catalog,
     cursors_end: Offset,
-    quarantine: &Quarantine,
+    quarantine: &Arc<Quarantine>,
 ) -> io::Result<Recovered> {
+    catalog.set_quarantine(Arc::clone(quarantine));
     files.disk.create_dir_all(&files.dir)?;
     let survey = survey(files, cursors_end)?;
     let mut repairer = Repairer::new(files, quarantine);
@@ -166,4 +175,27 @@ fn last_state(files: &SegmentFiles, segment: &Surveyed) -> io::Result<LastState>
         }
     })?;
     Ok(state)
+}
+
+/// The highest number of an input that a segment's blocks count; `None` when none can be read.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn input_number_highest(
+    disk: &dyn Disk,
+    path: &Path,
+    journal: JournalId,
+) -> io::Result<Option<u16>> {
+    let (mut scan, header) = SegmentScan::open_unknown(disk, path, false, journal)?;
+    let Ok(header) = header else { return Ok(None) };
+    let mut highest = None;
+    walk::walk(&mut scan, header.first, header.chain, &mut |scanned| {
+        let block = &scanned.block;
+        let bytes = &block.image[block.metadata.clone()];
+        if let Ok(metadata) = Metadata::decode(bytes, &mut Inflater::new()) {
+            let numbers = metadata.totals.iter().map(|(input, _)| input.0);
+            highest = highest.max(numbers.max());
+        }
+    })?;
+    Ok(highest)
 }

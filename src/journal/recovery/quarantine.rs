@@ -206,8 +206,15 @@ impl Quarantine {
         }
     }
 
+    /// Tells what a reader found, unless this run did so under the same name.
+    pub fn tell_once(&self, name: &str, finding: &Finding) {
+        if self.is_new(name) {
+            self.tell(finding);
+        }
+    }
+
     /// True once for each name that has no record yet.
-    pub(crate) fn is_new(&self, name: &str) -> bool {
+    fn is_new(&self, name: &str) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.dir.join(format!("{name}.json"));
         let new = seen.insert(name.to_owned()) && !self.disk.exists(&path).unwrap_or(false);

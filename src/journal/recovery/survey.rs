@@ -101,8 +101,8 @@ impl Surveyed {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let continued_at_once = self.continued_from == Some(self.chain_before);
-        let superseded = self.trimmed && self.end <= self.entry.first && continued_at_once;
-        !self.is_damaged() && (self.blocks == 0 || superseded)
+        let holds_events = self.is_damaged() || self.end > self.entry.first;
+        !holds_events && (self.blocks == 0 || (self.trimmed && continued_at_once))
     }
 }
 

@@ -29,14 +29,14 @@ pub struct Region {
 
 /// Where a walk ended, when not at the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Broken {
-    pub(super) position: u64,
-    pub(super) error: FormatError,
+pub(in crate::journal) struct Broken {
+    pub(in crate::journal) position: u64,
+    pub(in crate::journal) error: FormatError,
 }
 
 impl Broken {
     /// False where there are just the zeros the file was made with: nothing was begun there.
-    pub(super) fn is_torn(&self) -> bool {
+    pub(in crate::journal) fn is_torn(&self) -> bool {
         !matches!(
             self.error,
             FormatError::Magic {
@@ -49,21 +49,21 @@ impl Broken {
 
 /// What a walk saw.
 #[derive(Debug)]
-pub(super) struct Walked {
-    pub(super) end: Offset,
-    pub(super) blocks: u32,
+pub(in crate::journal) struct Walked {
+    pub(in crate::journal) end: Offset,
+    pub(in crate::journal) blocks: u32,
     /// Where the last block ends.
-    pub(super) blocks_end: u64,
-    pub(super) received_last: Timestamp,
-    pub(super) regions: Vec<Region>,
-    pub(super) broken: Broken,
+    pub(in crate::journal) blocks_end: u64,
+    pub(in crate::journal) received_last: Timestamp,
+    pub(in crate::journal) regions: Vec<Region>,
+    pub(in crate::journal) broken: Broken,
     before: ChainHash,
     last: Option<Arc<Block>>,
 }
 
 impl Walked {
     /// Chain hash of the last block.
-    pub(super) fn chain(&self) -> ChainHash {
+    pub(in crate::journal) fn chain(&self) -> ChainHash {
         self.last.as_deref().map_or(self.before, format::chain_hash)
     }
 
@@ -78,7 +78,7 @@ impl Walked {
 
 /// Walks a segment that begins with `first` behind a block of chain hash `before`, and shows
 /// every sound block to `visit`.
-pub(super) fn walk(
+pub(in crate::journal) fn walk(
     scan: &mut SegmentScan,
     first: Offset,
     before: ChainHash,
