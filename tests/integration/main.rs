@@ -11,6 +11,7 @@ mod crash;
 mod destination;
 mod environment;
 mod harness;
+mod journal_tools;
 mod peers;
 mod receiver;
 mod scene;
