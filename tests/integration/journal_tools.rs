@@ -26,6 +26,7 @@ listen = "@ADMIN@"
 [input.apps.tcp]
 listen = "@TCP@"
 ack = true
+line_bytes_max = "64 KiB"
 [stream.archive]
 from = "start"
 batch.age = "5ms"
