@@ -102,7 +102,14 @@ impl CursorRecord {
     ) -> io::Result<OpenedCursor> {
         let opened = SlotFile::open(disk, path, owner_of(path, journal, node))?;
         let (state, damage) = newest(opened.slots);
-        let record = Self { file: opened.file };
+        let mut record = Self { file: opened.file };
+        let is_later = matches!(damage, Some(FormatError::Version { .. }));
+        if let (Some(state), Some(_), false) = (&state, &damage, is_later)
+            && let Err(error) = record.write(state)
+        {
+            // The page that holds still counts; the next write tries the damaged one again.
+            tracing::warn!(path = %path.display(), %error, "write a damaged page anew");
+        }
         Ok(OpenedCursor {
             record,
             state,

@@ -1,9 +1,12 @@
 //! The floor of a journal: up to where its segments were taken by retention, so that what is
-//! gone by order is never called missing, and nothing below is ever used again.
+//! gone by order is never called missing; and how far the journal has come, so that nothing
+//! below is ever used again and what was cut off the newest segment is known.
 //!
 //! One record of two pages (`slots`) in the journal's directory, made before its first
-//! segment and raised, durably, before a segment is removed or used again. A journal whose
-//! segments are all gone goes on at its floor, with the floor's chain and sequence.
+//! segment; raised, durably, before a segment is put to use, removed or used again, and when
+//! one is sealed.
+//! A journal whose segments are all gone goes on at its floor, with the floor's chain and
+//! sequence.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use crate::position::Offset;
 pub const FILE: &str = "floor";
 
 const MAGIC: [u8; 8] = *b"WEIRFLR1";
-const PAYLOAD_BYTES: usize = 48;
+const PAYLOAD_BYTES: usize = 56;
 
 /// What the record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,8 +31,10 @@ pub struct FloorState {
     pub removed_to: Offset,
     /// Chain hash of the last block below; zero when there was none, or when nothing said it.
     pub chain: ChainHash,
-    /// No segment with this sequence or a higher one was taken or removed.
+    /// No segment with this sequence or a higher one was ever put to use.
     pub sequence_next: u64,
+    /// Events below were durable once: where the newest segment begins, or ends when sealed.
+    pub durable_to: Offset,
 }
 
 impl FloorState {
@@ -44,6 +49,7 @@ impl FloorState {
         };
         Self {
             sequence_next: self.sequence_next.max(other.sequence_next),
+            durable_to: self.durable_to.max(other.durable_to),
             ..higher
         }
     }
@@ -137,6 +143,20 @@ impl Floor {
             removed_to,
             chain: last_chain(files, entry)?.unwrap_or_default(),
             sequence_next: entry.sequence + 1,
+            durable_to: removed_to,
+        })
+    }
+
+    /// Notes how far the journal has come: events below `durable_to` are durable, and sequences
+    /// below `sequence_next` were used.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn note(files: &SegmentFiles, durable_to: Offset, sequence_next: u64) -> io::Result<()> {
+        Self::open(files)?.raise(FloorState {
+            durable_to,
+            sequence_next,
+            ..FloorState::default()
         })
     }
 }
@@ -201,6 +221,7 @@ fn encode(state: FloorState) -> [u8; PAYLOAD_BYTES] {
     payload[0..8].copy_from_slice(&state.removed_to.0.to_le_bytes());
     payload[8..16].copy_from_slice(&state.sequence_next.to_le_bytes());
     payload[16..48].copy_from_slice(&state.chain);
+    payload[48..56].copy_from_slice(&state.durable_to.0.to_le_bytes());
     payload
 }
 
@@ -209,5 +230,6 @@ fn decode(payload: &[u8]) -> Option<FloorState> {
         removed_to: Offset(format::u64_at(payload, 0)),
         sequence_next: format::u64_at(payload, 8),
         chain: format::array_at(payload, 16),
+        durable_to: Offset(format::u64_at(payload, 48)),
     })
 }

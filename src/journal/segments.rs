@@ -35,13 +35,16 @@ pub fn file_name(sequence: u64, first: Offset) -> String {
     format!("{sequence:012}-{:020}.seg", first.0)
 }
 
+/// Sequences stay below: a segment a millisecond takes 30 years to get there.
+const SEQUENCE_MAX: u64 = 1_000_000_000_000;
+
 /// Reads a segment's name; `None` for a file that is none.
 #[must_use]
 pub fn parse_file_name(name: &str) -> Option<(u64, Offset)> {
     let (sequence, first) = name.strip_suffix(".seg")?.split_once('-')?;
     let parsed = (sequence.parse().ok()?, Offset(first.parse().ok()?));
     // Only names this module makes: no sign, no other width.
-    (file_name(parsed.0, parsed.1) == name).then_some(parsed)
+    (parsed.0 < SEQUENCE_MAX && file_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
 /// Makes and handles the segment files of one journal.
@@ -144,6 +147,8 @@ impl SegmentFiles {
             chain: order.chain,
         };
         let file = self.disk.open(spare, self.write_mode())?;
+        // A sequence is used once, even when nothing is left of the file that had it.
+        Floor::note(self, order.first, order.sequence + 1)?;
         let mut page = AlignedBuffer::with_capacity(DISK_PAGE_BYTES);
         page.extend_from_slice(&header.encode());
         file.write_durable_at(page.as_slice(), 0)?;
@@ -212,7 +217,8 @@ impl SegmentFiles {
         page.extend_from_slice(&order.trailer.encode());
         order
             .file
-            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)
+            .write_durable_at(page.as_slice(), order.file_bytes - DISK_PAGE_BYTES as u64)?;
+        Floor::note(self, order.trailer.end, order.sequence + 1)
     }
 
     /// How segments are opened for writing.

@@ -364,6 +364,9 @@ fn file_cases(truth: &Truth, other: &Files, cases: &mut Vec<Case>) {
             ];
             for name in names {
                 let copy = path.with_file_name(name);
+                if truth.files.contains_key(&copy) {
+                    continue;
+                }
                 case("segment", "duplicate", path, Allowed::MadeAnew, &|files| {
                     files.insert(copy.clone(), bytes.clone());
                 });

@@ -15,4 +15,5 @@
 mod cases;
 mod many;
 mod oracle;
+mod places;
 mod scene;

@@ -12,8 +12,7 @@ use weir::event::InputId;
 use weir::journal::cursor::{self, CursorRecord};
 use weir::journal::internal::{InternalJournal, InternalRequest};
 use weir::journal::reader::{ReadNext, Reader};
-use weir::journal::recovery::quarantine::Quarantine;
-use weir::journal::recovery::{Finding, Recovered, recover_into};
+use weir::journal::recovery::{Finding, Recovered, recover};
 use weir::journal::segments::{Catalog, SegmentFiles};
 use weir::journal::tail::Tail;
 use weir::journal::writer::{ClosedBlock, Writer, WriterAction};
@@ -73,11 +72,6 @@ pub(crate) fn start(disk: &MemoryDisk) -> Started {
     for record in opened.iter().flatten() {
         told.lock().unwrap().extend(record.finding());
     }
-    let teller = Arc::clone(&told);
-    let quarantine = Quarantine::new(Arc::new(disk.clone()), data);
-    let quarantine = Arc::new(quarantine.telling(Arc::new(move |finding: &Finding| {
-        teller.lock().unwrap().push(finding.clone());
-    })));
     let mut journals = Vec::new();
     for number in 0..identity.journals {
         let of_journal = opened.iter().map(|records| &records[usize::from(number)]);
@@ -85,7 +79,7 @@ pub(crate) fn start(disk: &MemoryDisk) -> Started {
         let cursors_end = cursors.map(|state| state.cursor).max().unwrap_or_default();
         let files = segment_files(disk, JournalId(number), identity.node);
         let catalog = Arc::<Catalog>::default();
-        let recovered = recover_into(&files, &catalog, cursors_end, &quarantine).unwrap();
+        let recovered = recover(&files, &catalog, cursors_end).unwrap();
         journals.push(journal(files, catalog, recovered, &told));
     }
     journals.push(start_internal(disk, identity.node, &told));
@@ -117,13 +111,15 @@ pub(crate) fn start(disk: &MemoryDisk) -> Started {
     }
 }
 
-fn journal(
+/// A journal as recovery found it; `told` gets its findings, and those of its readers.
+pub(crate) fn journal(
     files: SegmentFiles,
     catalog: Arc<Catalog>,
     recovered: Recovered,
-    told: &Mutex<Vec<Finding>>,
+    told: &Arc<Mutex<Vec<Finding>>>,
 ) -> Journal {
     told.lock().unwrap().extend(recovered.findings);
+    tell_to(&catalog, told);
     let tail = Arc::new(Tail::new(1, recovered.start.next));
     Journal {
         files,
@@ -134,11 +130,19 @@ fn journal(
     }
 }
 
-fn start_internal(disk: &MemoryDisk, node: [u8; 16], told: &Mutex<Vec<Finding>>) -> Journal {
+/// What readers find is told as what the start found.
+fn tell_to(catalog: &Catalog, told: &Arc<Mutex<Vec<Finding>>>) {
+    let told = Arc::clone(told);
+    let teller = move |finding: &Finding| told.lock().unwrap().push(finding.clone());
+    catalog.quarantine().unwrap().tell_to(Arc::new(teller));
+}
+
+fn start_internal(disk: &MemoryDisk, node: [u8; 16], told: &Arc<Mutex<Vec<Finding>>>) -> Journal {
     let files = segment_files(disk, JournalId::INTERNAL, node);
     let clock: Arc<dyn Clock> = Arc::new(FakeClock::at(Timestamp(1)));
     let (internal, findings) = InternalJournal::open(files.clone(), clock, Arc::default()).unwrap();
     told.lock().unwrap().extend(findings);
+    tell_to(internal.catalog(), told);
     let next = internal.tail().durable_end();
     Journal {
         files,
@@ -158,7 +162,12 @@ fn start_internal(disk: &MemoryDisk, node: [u8; 16], told: &Mutex<Vec<Finding>>)
 pub(crate) fn read_all(journal: &Journal, from: Offset) -> (Vec<Arc<Block>>, Vec<OffsetRange>) {
     let (catalog, tail) = (Arc::clone(&journal.catalog), Arc::clone(&journal.tail));
     let disk = Arc::clone(&journal.files.disk);
-    let mut reader = Reader::new(journal.files.journal, disk, true, catalog, tail);
+    let SegmentFiles {
+        journal: id,
+        direct,
+        ..
+    } = journal.files;
+    let mut reader = Reader::new(id, disk, direct, catalog, tail);
     let (mut blocks, mut gaps, mut offset) = (Vec::new(), Vec::new(), from);
     loop {
         match reader.next(offset).unwrap() {

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ pub struct Quarantine {
     dir: PathBuf,
     clock: Arc<dyn Clock>,
     bytes_max: u64,
-    teller: Option<Teller>,
+    teller: OnceLock<Teller>,
     /// Names of what this run has recorded, or tried to.
     seen: Mutex<BTreeSet<String>>,
 }
@@ -91,18 +91,15 @@ impl Quarantine {
             dir: data_dir.join("quarantine"),
             clock: Arc::new(SystemClock),
             bytes_max: QUARANTINE_BYTES_MAX,
-            teller: None,
+            teller: OnceLock::new(),
             seen: Mutex::default(),
         }
     }
 
-    /// The same, with someone who is told of what readers find.
-    #[must_use]
-    pub fn telling(self, teller: Teller) -> Self {
-        Self {
-            teller: Some(teller),
-            ..self
-        }
+    /// Names who is told of what readers find; the first one stays. Until then it is logged.
+    pub fn tell_to(&self, teller: Teller) {
+        // Two tellers would tell everything twice.
+        drop(self.teller.set(teller));
     }
 
     /// The same, with another bound on the bytes of all copies.
@@ -200,7 +197,7 @@ impl Quarantine {
 
     /// Tells what a reader found.
     pub fn tell(&self, finding: &Finding) {
-        match &self.teller {
+        match self.teller.get() {
             Some(teller) => teller(finding),
             None => tracing::error!("{finding}"),
         }

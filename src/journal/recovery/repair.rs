@@ -59,6 +59,7 @@ impl<'a> Repairer<'a> {
             removed_to: oldest.map_or(Offset(0), |oldest| oldest.entry.first),
             chain: oldest.map_or([0; 32], |oldest| oldest.chain_before),
             sequence_next: survey.sequence_next,
+            durable_to: survey.next,
         };
         let read = &survey.floor;
         let what = match (&read.damage, read.state) {
@@ -111,6 +112,7 @@ impl<'a> Repairer<'a> {
 
     /// Makes anew what of a segment can be, and copies aside what cannot.
     pub(super) fn mend(&mut self, segment: &Surveyed) {
+        let mut repaired = Vec::new();
         for finding in segment.findings(self.files) {
             match finding {
                 Finding::Damaged {
@@ -123,6 +125,7 @@ impl<'a> Repairer<'a> {
                     let region = self.region_of(segment, bytes, range, error, heads);
                     self.findings.extend(self.quarantine.keep(&region));
                 }
+                Finding::Repaired { .. } => repaired.push(finding),
                 other => self.findings.push(other),
             }
         }
@@ -130,9 +133,12 @@ impl<'a> Repairer<'a> {
             .restore_length(segment)
             .and_then(|()| self.restore_header(segment))
             .and_then(|()| self.seal(segment));
-        if let Err(error) = mended {
+        match mended {
+            Ok(()) => self.findings.extend(repaired),
             // Nothing is lost by it: the next start walks the segment again.
-            tracing::warn!(path = %segment.entry.path.display(), %error, "mend a segment");
+            Err(error) => {
+                tracing::warn!(path = %segment.entry.path.display(), %error, "mend a segment");
+            }
         }
     }
 

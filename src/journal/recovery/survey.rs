@@ -199,9 +199,10 @@ pub fn survey(files: &SegmentFiles, cursors_end: Offset) -> io::Result<Survey> {
     segments.sort_by_key(|segment| segment.entry.sequence);
     let floor = read_floor(files)?;
     trim_superseded(&mut segments);
+    let durable_to = floor.state.map_or(Offset(0), |floor| floor.durable_to);
     let claims = Claims {
         unreadable,
-        cursors_end,
+        highest: cursors_end.max(durable_to),
     };
     let (missing, next) = judge(&mut segments, &claims, floor.state.as_ref());
     let below = floor.state.unwrap_or_default();
@@ -370,7 +371,9 @@ fn header_of(
         node: files.node,
         sequence,
         first,
-        file_bytes: scan.file_bytes(),
+        // Of a file that was cut as well nothing says how long it was, but that it had room for
+        // an index.
+        file_bytes: scan.file_bytes().max(files.file_bytes),
         created: block
             .as_ref()
             .map_or(Timestamp::default(), |block| block.header.received_first),
@@ -488,7 +491,8 @@ struct Claims {
     /// Segments are put to use at the durable end: their first offset is a claim, even when
     /// nothing but the name is left.
     unreadable: Vec<(u64, Offset)>,
-    cursors_end: Offset,
+    /// Of cursors, and of the floor: the end of the newest segment that was sealed.
+    highest: Offset,
 }
 
 impl Claims {
@@ -500,12 +504,12 @@ impl Claims {
         let firsts = lost.map(|(of, first)| (*of, *first));
         let next = next.map(|next| (next.entry.sequence, next.entry.first));
         let nearest = firsts.chain(next).min_by_key(|(of, _)| *of);
-        nearest.map_or(self.cursors_end, |(_, first)| first)
+        nearest.map_or(self.highest, |(_, first)| first)
     }
 
     fn end(&self) -> Offset {
         let lost = self.unreadable.iter().map(|(_, first)| *first);
-        lost.max().unwrap_or_default().max(self.cursors_end)
+        lost.max().unwrap_or_default().max(self.highest)
     }
 }
 
