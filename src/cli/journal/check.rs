@@ -18,19 +18,24 @@ pub(super) fn check(
     deep: bool,
 ) -> Result<Verdict, CommandError> {
     let dir = DataDir::open(place)?;
-    // Cursors first: then the journal is never behind them by what a live node did meanwhile.
-    let cursors = read_cursors(&*dir.disk, &dir.cursors(), *dir.card.node.as_bytes())
-        .map_err(CommandError::disk("read the cursor records"))?;
+    let read = || {
+        read_cursors(&*dir.disk, &dir.cursors(), *dir.card.node.as_bytes())
+            .map_err(CommandError::disk("read the cursor records"))
+    };
+    let before = read()?;
     let mut progress = Progress::new("check");
     let mut all = Vec::new();
     for place in dir.journals(journal)? {
         let what = format!("check journal {}", place.journal);
-        let mut checked = check::check(&place, deep, &mut |bytes| progress.add(bytes))
+        let checked = check::check(&place, deep, &mut |bytes| progress.add(bytes))
             .map_err(CommandError::disk(what))?;
-        check::check_cursors(&cursors, place.journal, &mut checked);
         all.push((place.journal, checked));
     }
     drop(progress);
+    let cursors = read()?;
+    for (journal, checked) in &mut all {
+        check::check_cursors(&before, &cursors, *journal, checked);
+    }
     let mut others = Checked::default();
     if journal.is_none() {
         for told in dir.card.findings.iter().filter_map(node_file) {
@@ -102,8 +107,8 @@ fn to_json(dir: &DataDir, journal: JournalId, checked: &Checked) -> Value {
         "blocks": checked.blocks,
         "events": checked.events,
         "stored_bytes": checked.stored_bytes,
-        "start": checked.held.map(|held| held.first.0),
-        "end": checked.held.map(|held| held.end.0),
+        "start": checked.held.first.0,
+        "end": checked.held.end.0,
         "findings_total": checked.findings_total,
         "findings": findings.collect::<Vec<_>>(),
     })

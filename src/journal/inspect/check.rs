@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::block::codec::Inflater;
 use crate::block::metadata::Metadata;
+use crate::journal::floor::Floor;
 use crate::journal::format::{FormatError, IndexEntry};
 use crate::journal::inspect::cursors::{Cursors, FoundCursor};
 use crate::journal::inspect::inventory::{self, SegmentFile};
@@ -49,7 +50,7 @@ pub struct Finding {
 }
 
 /// What a check came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// Segments gone through.
     pub segments: u64,
@@ -59,12 +60,29 @@ pub struct Checked {
     pub events: u64,
     /// Bytes they take in the files.
     pub stored_bytes: u64,
-    /// First offset held, and one past the last; `None` without a segment.
-    pub held: Option<OffsetRange>,
+    /// First offset held, and one past the last; both the floor without a segment.
+    pub held: OffsetRange,
     /// What is not as it should be; at most 1,000.
     pub findings: Vec<Finding>,
     /// How many findings there are.
     pub findings_total: u64,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self {
+            segments: 0,
+            blocks: 0,
+            events: 0,
+            stored_bytes: 0,
+            held: OffsetRange {
+                first: Offset(0),
+                end: Offset(0),
+            },
+            findings: Vec::new(),
+            findings_total: 0,
+        }
+    }
 }
 
 impl Checked {
@@ -89,7 +107,7 @@ pub fn check(place: &JournalPlace, deep: bool, progress: Progress<'_>) -> io::Re
             Some(_) => ("a segment's first page is its header", REPAIR),
             None => (
                 "a journal's directory holds segments and spares",
-                "move it away, if you know what it is; a node leaves it alone",
+                "move it away, if you know what it is; the next start moves it to the quarantine",
             ),
         };
         checked.find(Finding {
@@ -110,7 +128,15 @@ pub fn check(place: &JournalPlace, deep: bool, progress: Progress<'_>) -> io::Re
             Err(error) => return Err(error),
         }
     }
-    let mut end = segments.first().map(|oldest| oldest.header.first);
+    // Read after the list was made: retention raises it before it takes a segment.
+    let floor = Floor::read(&place.files())?
+        .state
+        .map(|floor| floor.removed_to);
+    let first = segments.first().map(|oldest| oldest.header.first);
+    let mut end = floor
+        .filter(|floor| Some(*floor) < first)
+        .or(first)
+        .or(floor);
     for (at, segment) in segments.iter().enumerate() {
         let next = segments.get(at + 1).map(|next| next.header.first);
         let mut one = SegmentCheck::new(segment, next, deep);
@@ -129,45 +155,38 @@ pub fn check(place: &JournalPlace, deep: bool, progress: Progress<'_>) -> io::Re
         end = end.max(Some(one.end));
         checked.add(one.checked);
     }
-    let first = segments.first().map(|oldest| oldest.header.first);
-    checked.held = first
-        .zip(end)
-        .map(|(first, end)| OffsetRange { first, end });
+    let end = end.unwrap_or_default();
+    let first = first.unwrap_or(end);
+    checked.held = OffsetRange { first, end };
     Ok(checked)
 }
 
-/// Checks the cursor records of one journal, which were read before the journal was.
-pub fn check_cursors(cursors: &Cursors, journal: JournalId, checked: &mut Checked) {
-    let held = checked.held.unwrap_or(OffsetRange {
-        first: Offset(0),
-        end: Offset(0),
-    });
-    for record in cursors
+/// Checks the cursor records of one journal. A live node moves on: `before` were read before
+/// the journal was, which is never behind them; `after` afterwards, so that what retention took
+/// meanwhile is behind them.
+pub fn check_cursors(before: &Cursors, after: &Cursors, journal: JournalId, checked: &mut Checked) {
+    let held = checked.held;
+    for record in after
         .records
         .iter()
         .filter(|record| record.journal == journal)
     {
-        for finding in cursor_findings(record, held) {
+        let then = before.records.iter().find(|then| then.path == record.path);
+        let then = then.and_then(|then| Some(then.state.as_ref()?.cursor));
+        for finding in cursor_findings(record, then, held) {
             checked.find(finding);
         }
     }
 }
 
-fn cursor_findings(record: &FoundCursor, held: OffsetRange) -> Vec<Finding> {
-    let finding = |value: String, rule: &str, advice: &str| Finding {
-        path: record.path.clone(),
-        position: None,
-        range: None,
-        value,
-        rule: rule.to_owned(),
-        advice: advice.to_owned(),
-    };
+fn cursor_findings(record: &FoundCursor, then: Option<Offset>, held: OffsetRange) -> Vec<Finding> {
+    let finding = |value, rule, advice| of_cursor(record, value, rule, advice);
     let mut findings = Vec::new();
     if let Some(damage) = &record.damage {
         let advice = match record.state {
             Some(_) => "the other page counts: a batch may be sent again, under its identity",
             None => {
-                "the stream begins with the oldest event held at the next start; weir journal check names its file"
+                "the stream begins with the oldest event held at the next start, and may send again what was delivered"
             }
         };
         findings.push(finding(
@@ -190,15 +209,36 @@ fn cursor_findings(record: &FoundCursor, held: OffsetRange) -> Vec<Finding> {
             advice,
         ));
     }
-    if state.cursor > held.end {
+    let then = then.unwrap_or(state.cursor);
+    findings.extend(bounds_findings(record, [then, state.cursor], held));
+    findings
+}
+
+fn of_cursor(record: &FoundCursor, value: String, rule: &str, advice: &str) -> Finding {
+    Finding {
+        path: record.path.clone(),
+        position: None,
+        range: None,
+        value,
+        rule: rule.to_owned(),
+        advice: advice.to_owned(),
+    }
+}
+
+/// A cursor against what its journal holds.
+fn bounds_findings(
+    record: &FoundCursor,
+    [then, cursor]: [Offset; 2],
+    held: OffsetRange,
+) -> Vec<Finding> {
+    let finding = |value, rule, advice| of_cursor(record, value, rule, advice);
+    let mut findings = Vec::new();
+    if then > held.end {
         let missing = OffsetRange {
             first: held.end,
-            end: state.cursor,
+            end: then,
         };
-        let value = format!(
-            "cursor {}, and the journal ends at {}",
-            state.cursor, held.end
-        );
+        let value = format!("cursor {then}, and the journal ends at {}", held.end);
         let advice = "the journal lost its end; the next start goes on at the cursor, so that no offset is used twice";
         let found = finding(value, "no cursor is behind the end of its journal", advice);
         findings.push(Finding {
@@ -206,15 +246,12 @@ fn cursor_findings(record: &FoundCursor, held: OffsetRange) -> Vec<Finding> {
             ..found
         });
     }
-    if state.cursor < held.first {
+    if cursor < held.first {
         let lost = OffsetRange {
-            first: state.cursor,
+            first: cursor,
             end: held.first,
         };
-        let value = format!(
-            "cursor {}, and the journal begins at {}",
-            state.cursor, held.first
-        );
+        let value = format!("cursor {cursor}, and the journal begins at {}", held.first);
         let advice = "a stream that is in the configuration counts them as discarded (missing); if it is not wanted any more, remove its cursor files";
         let found = finding(
             value,
@@ -430,9 +467,15 @@ impl<'a> SegmentCheck<'a> {
                 }
             }
         }
-        if !self.deep {
-            return;
+        if self.deep {
+            self.events_of(scanned);
         }
+    }
+
+    /// The events of a block, inflated.
+    fn events_of(&mut self, scanned: &ScannedBlock) {
+        let (block, at) = (&scanned.block, scanned.header.position);
+        let range = Some(block.range());
         self.raw.clear();
         let read = self.inflater.read_body(
             block.codec,
@@ -547,6 +590,6 @@ pub fn foreign_file(path: &Path, rule: &str) -> Finding {
         range: None,
         value: "a file of another name".to_owned(),
         rule: rule.to_owned(),
-        advice: "move it away, if you know what it is; a node leaves it alone".to_owned(),
+        advice: "move it away, if you know what it is; the next start moves it to the quarantine".to_owned(),
     }
 }

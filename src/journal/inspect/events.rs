@@ -94,10 +94,9 @@ pub fn read_events(place: &JournalPlace, range: Range, take: Take<'_>) -> io::Re
         take,
     };
     for (at, segment) in segments.iter().enumerate() {
-        let next = segments[at + 1..].iter().find_map(|next| {
-            // One without blocks supersedes nothing.
-            next.has_blocks(place).unwrap_or(false).then_some(next)
-        });
+        // One without blocks supersedes nothing.
+        let mut later = segments[at + 1..].iter();
+        let next = later.find(|next| next.has_blocks(place).unwrap_or(false));
         if reading.is_before(segment, next) {
             continue;
         }

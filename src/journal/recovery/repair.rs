@@ -262,9 +262,7 @@ impl<'a> Repairer<'a> {
         {
             index.truncate(count);
             chain = from;
-            last = None;
-        }
-        if let Some(last) = &last {
+        } else if let Some(last) = &last {
             chain = format::chain_hash(last);
         }
         let sound_end = index.last().map_or(SegmentScan::FIRST_POSITION, |last| {
