@@ -18,7 +18,7 @@ shards = 1
 journals = 1
 pin = false
 [journal]
-segment_bytes = "1 MiB"
+segment_bytes = "2 MiB"
 spares = 1
 min_free_bytes = 0
 [admin]
@@ -57,7 +57,7 @@ fn answer(stage: &Stage, arguments: &str, status: i32) -> Value {
 
 fn senders(stage: &Stage, run: &str) -> Loadgen {
     let arguments = format!(
-        "send --tcp @TCP@ --ack --connections 3 --rate 8MB --run-id {run} --duration 1h \
+        "send --tcp @TCP@ --ack --connections 3 --rate 16MB --run-id {run} --duration 1h \
          --state @DIR@/senders.state"
     );
     stage.loadgen("senders", &arguments)

@@ -590,6 +590,7 @@ pub fn foreign_file(path: &Path, rule: &str) -> Finding {
         range: None,
         value: "a file of another name".to_owned(),
         rule: rule.to_owned(),
-        advice: "move it away, if you know what it is; the next start moves it to the quarantine".to_owned(),
+        advice: "move it away, if you know what it is; the next start moves it to the quarantine"
+            .to_owned(),
     }
 }
