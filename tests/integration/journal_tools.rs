@@ -98,53 +98,10 @@ fn image(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-#[test]
-fn the_tools_tell_the_truth_beside_a_node_under_load_and_of_a_stopped_one() {
-    let stage = Stage::new();
-    let mut relay = stage.relay(CONFIG);
-    let run = Choices::new("journal_tools").run_id();
-    let mut load = senders(&stage, &run);
-    wait_stored(&mut relay, 2_000);
-    let mut head = None;
-    for _round in 0..3 {
-        let listed = answer(&stage, "ls", 0);
-        assert_ne!(listed["node"]["running"], Value::Bool(false), "{listed}");
-        assert!(listed["journals"][0]["end"].as_u64() > Some(0), "{listed}");
-        let checked = answer(&stage, "check --deep", 0);
-        assert_eq!(checked["sound"], Value::Bool(true), "{checked}");
-        // The head that was told before is still in the chain.
-        let anchor = head.map_or_else(String::new, |head| format!(" --anchor {head}"));
-        let verified = answer(&stage, &format!("verify{anchor}"), 0);
-        let told = &verified["journals"][0]["head"];
-        let (offset, hash) = (&told["offset"], told["hash"].as_str().expect("a hash"));
-        head = Some(format!("0/{offset}:{hash}"));
-        // A part of what is there, byte for byte as the archive will have it.
-        let exported = journal(&stage, "export --from 0 --to 1000");
-        assert!(exported.status.success());
-        assert_eq!(
-            exported
-                .stdout
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count(),
-            1000
-        );
-        let repair = journal(&stage, "repair");
-        assert_eq!(repair.status.code(), Some(2));
-        let said = String::from_utf8_lossy(&repair.stderr).into_owned();
-        assert!(
-            said.contains("its node is") && said.contains("stop it first"),
-            "{said}"
-        );
-        load.ensure_running();
-        wait_stored(&mut relay, 3_000);
-    }
-    load.stop();
-    relay.wait_drained("archive").assert_balanced();
-    assert!(relay.terminate().success());
-
+/// What is exported of a stopped node is, byte for byte, what the archive got.
+fn exports_are_what_was_sent(stage: &Stage) {
     let archive = fs::read(stage.path("out/events.ndjson")).expect("the archive");
-    let exported = journal(&stage, "export");
+    let exported = journal(stage, "export");
     assert!(exported.status.success());
     assert!(
         exported.stdout == archive,
@@ -170,7 +127,7 @@ fn the_tools_tell_the_truth_beside_a_node_under_load_and_of_a_stopped_one() {
         unpacked == archive[skipped..],
         "the same from the seventh event on"
     );
-    let labelled = journal(&stage, "export --json-labels --from 3 --to 5");
+    let labelled = journal(stage, "export --json-labels --from 3 --to 5");
     let lines: Vec<Value> = labelled
         .stdout
         .split(|byte| *byte == b'\n')
@@ -182,7 +139,61 @@ fn the_tools_tell_the_truth_beside_a_node_under_load_and_of_a_stopped_one() {
         (&lines[0]["offset"], &lines[0]["labels"]["input"]),
         (&3.into(), &"apps".into())
     );
+}
 
+/// One round of all commands beside a node that runs; `head` was told by the round before, and
+/// the new one is given back.
+fn looks_sound_while_it_runs(stage: &Stage, head: Option<&str>) -> String {
+    let listed = answer(stage, "ls", 0);
+    assert_ne!(listed["node"]["running"], Value::Bool(false), "{listed}");
+    assert!(listed["journals"][0]["end"].as_u64() > Some(0), "{listed}");
+    let checked = answer(stage, "check --deep", 0);
+    assert_eq!(checked["sound"], Value::Bool(true), "{checked}");
+    // The head that was told before is still in the chain.
+    let anchor = head.map_or_else(String::new, |head| format!(" --anchor {head}"));
+    let verified = answer(stage, &format!("verify{anchor}"), 0);
+    let told = &verified["journals"][0]["head"];
+    let (offset, hash) = (&told["offset"], told["hash"].as_str().expect("a hash"));
+    let head = format!("0/{offset}:{hash}");
+    // A part of what is there, byte for byte as the archive will have it.
+    let exported = journal(stage, "export --from 0 --to 1000");
+    assert!(exported.status.success());
+    assert_eq!(
+        exported
+            .stdout
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count(),
+        1000
+    );
+    let repair = journal(stage, "repair");
+    assert_eq!(repair.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&repair.stderr).into_owned();
+    assert!(
+        said.contains("its node is") && said.contains("stop it first"),
+        "{said}"
+    );
+    head
+}
+
+#[test]
+fn the_tools_tell_the_truth_beside_a_node_under_load_and_of_a_stopped_one() {
+    let stage = Stage::new();
+    let mut relay = stage.relay(CONFIG);
+    let run = Choices::new("journal_tools").run_id();
+    let mut load = senders(&stage, &run);
+    wait_stored(&mut relay, 2_000);
+    let mut head: Option<String> = None;
+    for _round in 0..3 {
+        head = Some(looks_sound_while_it_runs(&stage, head.as_deref()));
+        load.ensure_running();
+        wait_stored(&mut relay, 3_000);
+    }
+    load.stop();
+    relay.wait_drained("archive").assert_balanced();
+    assert!(relay.terminate().success());
+
+    exports_are_what_was_sent(&stage);
     let listed = answer(&stage, "ls", 0);
     let journal_0 = &listed["journals"][0];
     assert_eq!(journal_0["cursors"][0]["lag_events"], 0, "{listed}");
@@ -217,6 +228,23 @@ fn the_tools_tell_the_truth_beside_a_node_under_load_and_of_a_stopped_one() {
     );
 }
 
+/// Damages the journal of a node that was killed; the segment that was hit.
+fn damage(stage: &Stage) -> String {
+    let all = segments(stage);
+    let mut bytes = fs::read(&all[1]).expect("a segment");
+    let length = bytes.len();
+    // One segment loses its trailer, and a byte of a block of it changes; another file is none.
+    bytes[length - 4096..].fill(0);
+    bytes[4096 + 300] ^= 4;
+    fs::write(&all[1], &bytes).expect("writes");
+    fs::write(stage.path("data/journal/0/notes.txt"), "mine").expect("writes");
+    all[1]
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned()
+}
+
 #[test]
 fn a_damaged_directory_is_named_repaired_and_runs_again() {
     let stage = Stage::new();
@@ -228,20 +256,7 @@ fn a_damaged_directory_is_named_repaired_and_runs_again() {
     relay.kill();
     drop(load.wait());
 
-    let all = segments(&stage);
-    let mut bytes = fs::read(&all[1]).expect("a segment");
-    let length = bytes.len();
-    // One segment loses its trailer, and a byte of a block of it changes; another file is none.
-    bytes[length - 4096..].fill(0);
-    bytes[4096 + 300] ^= 4;
-    fs::write(&all[1], &bytes).expect("writes");
-    fs::write(stage.path("data/journal/0/notes.txt"), "mine").expect("writes");
-    let name = all[1]
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
-
+    let name = damage(&stage);
     let checked = answer(&stage, "check", 1);
     let findings = checked["journals"][0]["findings"].to_string();
     assert!(
