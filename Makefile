@@ -1,4 +1,4 @@
-# Weir: two commands for a newcomer (`make demo`, `make test`), two more for who works on it.
+# Weir: two commands for a newcomer (`make demo`, `make test`), the others for who works on it.
 #
 # Every target brings what it needs: as root by apt, otherwise it prints the one line to run
 # and stops. The fast deflate (feature `isal`) is built in wherever nasm and autotools are.
@@ -21,10 +21,10 @@ ISAL_TOOLS := nasm autoconf automake libtoolize make
 ISAL = $(shell scripts/install.sh has $(ISAL_TOOLS) && echo yes)
 FEATURES = $(if $(ISAL),--features weir/isal)
 
-.PHONY: help demo test soak check bench advisories tools isal release deny promtool
+.PHONY: help demo test test-long soak check bench isolation advisories tools isal release deny promtool
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: release ## build, start a relay, send it events, verify what arrived (needs cargo and git)
 	scripts/demo.sh
@@ -38,6 +38,14 @@ test: tools isal promtool ## all tests, with the portable codec and, where it bu
 	else \
 		echo "nasm and autotools are not here: ISA-L was not tested"; \
 	fi
+
+# Beside the crash and restart tests nothing else runs: their load is to be under way.
+test-long: tools ## 200 kills, 50 starts and stops of each kind, 30,000 simulations (KILLS, RESTARTS, SEEDS)
+	cargo build --workspace --bins
+	ulimit -n "$$(ulimit -Hn)"; WEIR_KILLS=$(or $(KILLS),200) WEIR_RESTARTS=$(or $(RESTARTS),50) \
+		cargo test -p weir --test integration -- --nocapture crash:: restart::
+	WEIR_SIM_FIRST=$(or $(FIRST),$$(date +%s)000000) WEIR_SIM_SEEDS=$(or $(SEEDS),30000) \
+		cargo test --test simulation
 
 soak: tools ## the simulation on ever new seeds until one fails or you stop it (FIRST=1000000)
 	WEIR_SIM_FIRST=$(or $(FIRST),$$(date +%s)000000) WEIR_SIM_SEEDS=1000000000000 \
@@ -60,6 +68,9 @@ check: tools isal deny ## format, lints as errors, documentation, dependencies, 
 bench: release ## stage benches, then the runs README.md reports (DURATION=30 RUNS=3)
 	cargo bench --workspace --benches $(FEATURES)
 	scripts/bench.sh
+
+isolation: release ## what dead destinations cost the others, and how fast a stream comes back (DURATION=20 ROUNDS=3)
+	scripts/isolation.sh
 
 advisories: tools deny ## known holes in dependencies (fetches the advisory database)
 	cargo deny --locked check advisories

@@ -12,6 +12,16 @@ use crate::position::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InputId(pub u16);
 
+/// Numbers that no input is ever given. In the internal journal they say what a block holds.
+impl InputId {
+    /// Audit events.
+    pub const AUDIT_EVENTS: Self = Self(u16::MAX);
+    /// Records of rejected lines.
+    pub const REJECT_RECORDS: Self = Self(u16::MAX - 1);
+    /// The first number that is not for inputs: this one and all above are reserved.
+    pub const RESERVED_FIRST: Self = Self(0xff00);
+}
+
 /// The labels of a run of events. Absent ones are `None`; empty text counts as absent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Labels {

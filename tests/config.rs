@@ -18,7 +18,7 @@ use weir::config::{
 };
 use weir::event::{InputId, Labels};
 use weir::ingest::settings::{HttpSettings, InputSettings, TcpSettings, Validation};
-use weir::journal::settings::{JournalSettings, RoomLimit, RoomSettings};
+use weir::journal::settings::{HoldPolicy, JournalSettings, RoomLimit, RoomSettings, WhenFull};
 use weir::position::Timestamp;
 use weir::shard::settings::ShardSettings;
 use weir::sink::settings::{Compression, SinkSettings};
@@ -264,8 +264,20 @@ fn values_that_mean_none_or_never_are_read_so() {
          [input.a.tcp]\nlisten = \"127.0.0.1:0\"\nidle_timeout = \"0s\"\nvalidate = \"none\"\n\
          [stream.a]\nfrom = 2026-01-31T08:00:00Z\nbatch = { records = 2000, bytes = 65536 }\n\
          file = { path = \"a\", compression = \"gzip\" }\n\
-         [stream.b]\nfrom = \"start\"\nfile.path = \"b\"\n",
+         [stream.b]\nfrom = \"start\"\nfile.path = \"b\"\nhold_max = -1\n\
+         when_full = \"discard_oldest\"\nbacklog_bytes_max = \"512 MiB\"\n",
     );
+    let may_lose = HoldPolicy {
+        when_full: WhenFull::DiscardOldest,
+        hold_max: None,
+        backlog_bytes_max: Some(512 << 20),
+    };
+    assert_eq!(plan.streams[0].hold, HoldPolicy::default());
+    assert_eq!(plan.streams[1].hold, may_lose);
+    let described = describe(&plan);
+    let words = "; discards its oldest events when the journals are full; holds events for ever \
+                 while its destination fails, and 512 MiB of segments\n";
+    assert!(described.ends_with(words), "{described}");
     assert_eq!(plan.room.keep, None);
     assert_eq!(plan.room.bytes_max, RoomLimit::Bytes(2_000_000_000));
     let InputPlan::Tcp(tcp) = &plan.inputs[0] else {

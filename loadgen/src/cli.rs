@@ -207,6 +207,12 @@ pub(crate) struct RunArguments {
     /// Encoding the relay is configured to deliver in: gzip or none
     #[arg(long, default_value = "gzip")]
     pub(crate) compression: String,
+    /// Give the relay two more streams, one whose endpoint hangs and one whose endpoint refuses
+    #[arg(long, conflicts_with = "relay_config")]
+    pub(crate) beside_dead: bool,
+    /// Longest delay the relay is configured to wait between two tries of a delivery [the relay's own]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "relay_config")]
+    pub(crate) retry_delay_max: Option<Duration>,
     /// Measure write and fdatasync of the data folder's disk before each run
     #[arg(long)]
     pub(crate) print_disk: bool,

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// The addresses and folders of one run.
 #[derive(Debug, Clone)]
@@ -19,15 +20,22 @@ pub(crate) struct RelaySettings<'a> {
     pub(crate) sink_url: &'a str,
     /// `gzip` or `none`.
     pub(crate) compression: &'a str,
+    pub(crate) retry_delay_max: Option<Duration>,
+    /// URLs of endpoints that take nothing; each has a stream of its own.
+    pub(crate) dead_urls: &'a [String],
 }
 
 /// The configuration as TOML.
 pub(crate) fn render(settings: &RelaySettings<'_>) -> String {
     let mut text = format!(
-        "[node]\ndata_dir = {}\n\n[admin]\nlisten = \"{}\"\n",
-        quoted(&settings.data_dir.display().to_string()),
-        settings.admin
+        "[node]\ndata_dir = {}\n",
+        quoted(&settings.data_dir.display().to_string())
     );
+    if !settings.dead_urls.is_empty() {
+        // They would hold up the end of the run for as long as this is.
+        text += "drain_timeout = \"1s\"\n";
+    }
+    text += &format!("\n[admin]\nlisten = \"{}\"\n", settings.admin);
     if let Some(address) = settings.tcp {
         text += &format!("\n[input.load.tcp]\nlisten = \"{address}\"\n");
         if settings.ack {
@@ -42,6 +50,14 @@ pub(crate) fn render(settings: &RelaySettings<'_>) -> String {
         quoted(settings.sink_url),
         quoted(settings.compression)
     );
+    if let Some(delay) = settings.retry_delay_max {
+        let millis = delay.as_millis();
+        text += &format!("\n[stream.siem.retry]\ndelay_max = \"{millis}ms\"\n");
+    }
+    for (number, url) in settings.dead_urls.iter().enumerate() {
+        let (name, url) = (format!("stream.dead-{number}"), quoted(url));
+        text += &format!("\n[{name}]\nfrom = \"start\"\n\n[{name}.http]\nurl = {url}\n");
+    }
     text
 }
 
@@ -99,7 +115,27 @@ mod tests {
             http: None,
             sink_url: "http://127.0.0.1:4/ingest",
             compression: "gzip",
+            retry_delay_max: None,
+            dead_urls: &[],
         }
+    }
+
+    #[test]
+    fn each_dead_endpoint_has_a_stream_of_its_own() {
+        let urls = [
+            "http://127.0.0.1:5/a".to_owned(),
+            "http://127.0.0.1:6/a".to_owned(),
+        ];
+        let settings = RelaySettings {
+            dead_urls: &urls,
+            retry_delay_max: Some(Duration::from_millis(500)),
+            ..settings(Path::new("/data"))
+        };
+        let text = render(&settings);
+        assert!(text.contains("[stream.dead-0.http]\nurl = \"http://127.0.0.1:5/a\"\n"));
+        assert!(text.contains("[stream.dead-1.http]\nurl = \"http://127.0.0.1:6/a\"\n"));
+        assert!(text.contains("[stream.siem.retry]\ndelay_max = \"500ms\"\n"));
+        assert!(text.contains("drain_timeout = \"1s\"\n"), "{text}");
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) mb_per_s: f64,
     pub(crate) tb_per_day: f64,
+    /// From the first body received to the last: how fast the relay delivers once it does.
+    pub(crate) receiving_mb_per_s: f64,
     /// From the intended send time to the acknowledgement, all senders.
     pub(crate) ack_ms: LatencyMs,
     pub(crate) tcp_ack_ms: Option<LatencyMs>,
@@ -184,6 +186,11 @@ impl Report {
         self.seconds = round(micros as f64 / 1e6);
         self.mb_per_s = ratio(self.raw_bytes as f64, micros as f64);
         self.tb_per_day = round(self.mb_per_s * 86_400.0 / 1e6);
+    }
+
+    /// Sets the time from the first body to the last; call when `raw_bytes` is final.
+    pub(crate) fn received_within(&mut self, micros: u64) {
+        self.receiving_mb_per_s = ratio(self.raw_bytes as f64, micros as f64);
     }
 
     /// Sets the relay's cost; call when `raw_bytes` is final.

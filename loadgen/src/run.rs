@@ -17,7 +17,7 @@ use crate::clock::{Clock, micros};
 use crate::disk::measure_fdatasync;
 use crate::event::{Pool, RunId};
 use crate::meter::Meter;
-use crate::receive::{Receiver, ReceiverSettings};
+use crate::receive::{Faults, Receiver, ReceiverSettings, VerifyMode};
 use crate::relay::Relay;
 use crate::relay_config::{RelaySettings, fill_in, render};
 use crate::report::{LatencyMs, Report};
@@ -103,8 +103,12 @@ impl Scene {
             .then(|| measure_fdatasync(&self.folder))
             .transpose()?;
         let receiver = self.start_receiver(arguments)?;
-        let outcome = self.conduct(arguments, &receiver, stop);
+        let dead = self.start_dead(arguments)?;
+        let outcome = self.conduct(arguments, &receiver, &dead, stop);
         let received = receiver.finish()?;
+        for endpoint in dead {
+            endpoint.finish()?;
+        }
         self.clean(arguments)?;
         let outcome = outcome?;
         let (mut report, tallies) = judge(received, Some(&outcome.state), !arguments.json)?;
@@ -113,6 +117,7 @@ impl Scene {
         report.raw_bytes = raw_bytes;
         let first_us = outcome.total.first_send_us.unwrap_or(tallies.last_us);
         report.took(tallies.last_us.saturating_sub(first_us));
+        report.received_within(tallies.last_us.saturating_sub(tallies.first_us));
         report.relay(outcome.cpu_seconds, outcome.rss_peak_bytes);
         report.tcp_ack_ms = outcome.tcp.map(|tally| LatencyMs::of(&tally.ack_us));
         report.http_ack_ms = outcome.http.map(|tally| LatencyMs::of(&tally.ack_us));
@@ -128,9 +133,10 @@ impl Scene {
         &self,
         arguments: &RunArguments,
         receiver: &Receiver,
+        dead: &[Receiver],
         stop: &Arc<AtomicBool>,
     ) -> io::Result<Outcome> {
-        let mut relay = self.start_relay(arguments, receiver.address())?;
+        let mut relay = self.start_relay(arguments, receiver.address(), dead)?;
         relay.wait_ready(self.admin)?;
         let idle = match self.tcp {
             Some(address) => IdleConnections::open(address, arguments.idle_connections)?,
@@ -183,21 +189,57 @@ impl Scene {
         Receiver::start(settings, self.clock)
     }
 
-    fn start_relay(&self, arguments: &RunArguments, sink: SocketAddr) -> io::Result<Relay> {
+    /// Endpoints that take nothing: one accepts and neither reads nor answers, one answers every
+    /// body with 503.
+    fn start_dead(&self, arguments: &RunArguments) -> io::Result<Vec<Receiver>> {
+        if !arguments.beside_dead {
+            return Ok(Vec::new());
+        }
+        let hangs = Faults {
+            hang_for: Some(FOR_EVER),
+            ..Faults::default()
+        };
+        let refuses = Faults {
+            fail_status: vec![503],
+            ..Faults::default()
+        };
+        let start = |faults| {
+            let settings = ReceiverSettings {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                mode: VerifyMode::Discard,
+                store: None,
+                faults,
+                body_bytes_max: arguments.keep_bodies.body_bytes_max,
+            };
+            Receiver::start(settings, self.clock)
+        };
+        [hangs, refuses].into_iter().map(start).collect()
+    }
+
+    fn start_relay(
+        &self,
+        arguments: &RunArguments,
+        sink: SocketAddr,
+        dead: &[Receiver],
+    ) -> io::Result<Relay> {
         let program = match &arguments.relay {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("weir"),
         };
         let data_dir = self.folder.join("data");
         fs::create_dir_all(&data_dir)?;
+        let url = |address| format!("http://{address}/ingest");
+        let dead_urls: Vec<_> = dead.iter().map(|one| url(one.address())).collect();
         let settings = RelaySettings {
             data_dir: &data_dir,
             admin: self.admin,
             tcp: self.tcp,
             ack: arguments.ack,
             http: self.http,
-            sink_url: &format!("http://{sink}/ingest"),
+            sink_url: &url(sink),
             compression: &arguments.compression,
+            retry_delay_max: arguments.retry_delay_max,
+            dead_urls: &dead_urls,
         };
         let text = match &arguments.relay_config {
             Some(path) => {
@@ -361,4 +403,6 @@ fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
     Ok(addresses)
 }
 
+/// Longer than any run.
+const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);

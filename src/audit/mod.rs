@@ -1,17 +1,23 @@
 //! Audit: what Weir did, refused or lost, told as it happens.
 //!
 //! A part that does something an auditor must learn of makes a [`Notice`] and gives it to the
-//! [`AuditLog`]. [`AuditLog::tell`] is for what is summed in windows; [`AuditLog::record`]
-//! is for what must be durable before it takes effect (a discard, a quarantine, a removal).
-//! This module knows no journal: the node gives the reports a place to go.
+//! [`AuditLog`]. [`AuditLog::tell`] is for what is summed in windows ([`window`]);
+//! [`AuditLog::record`] is for what must be durable before it takes effect (a discard, a
+//! quarantine, a removal). Sums ([`sum`]) become lines of JSON in [`event`], with the words of
+//! [`wording`]. This module knows no journal and no clock: the node gives the reports a place to
+//! go.
 
-use std::sync::Arc;
+pub mod event;
+mod log;
+pub mod sum;
+pub mod window;
+pub mod wording;
 
-use crossbeam_channel::{Receiver, Sender};
+pub use log::{Answer, AuditLog, Report, Reports};
 
 use crate::position::{JournalId, OffsetRange};
 
-/// What was done. The words are `weir.OBJECT.VERB`, as `reference/audit-events.md` has them.
+/// What was done. As a word, `weir.OBJECT.VERB`, it stands in [`wording`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// The node takes events.
@@ -71,6 +77,17 @@ pub struct Notice {
     pub heads: Option<[[u8; 32]; 2]>,
     /// Who sent them, for a reject.
     pub peer: Option<Box<str>>,
+    /// What else is known, by name: a word in camel case, as it stands in the event.
+    pub facts: Vec<(&'static str, Fact)>,
+}
+
+/// Something known of what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A number.
+    Number(u64),
+    /// Text.
+    Text(Box<str>),
 }
 
 /// How it went.
@@ -97,6 +114,7 @@ impl Notice {
             range: None,
             heads: None,
             peer: None,
+            facts: Vec::new(),
         }
     }
 
@@ -128,6 +146,12 @@ impl Notice {
         }
     }
 
+    /// The same about so many events (lines, for a reject).
+    #[must_use]
+    pub fn events(self, events: u64) -> Self {
+        Self { events, ..self }
+    }
+
     /// The same about so many bytes.
     #[must_use]
     pub fn bytes(self, bytes: u64) -> Self {
@@ -142,62 +166,24 @@ impl Notice {
             ..self
         }
     }
-}
 
-/// Told whether a notice is durable.
-pub type Answer = Box<dyn FnOnce(bool) + Send>;
-
-/// A notice on its way.
-pub struct Report {
-    /// The notice.
-    pub notice: Notice,
-    /// Who waits for it to be durable; `None`: nobody, it may be summed.
-    pub answer: Option<Answer>,
-}
-
-impl std::fmt::Debug for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Report({:?})", self.notice)
-    }
-}
-
-/// Where parts of the node tell what they did. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct AuditLog {
-    reports: Arc<Sender<Report>>,
-}
-
-impl AuditLog {
-    /// A log, and where its reports arrive.
+    /// The same with who sent it.
     #[must_use]
-    pub fn new() -> (Self, Receiver<Report>) {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        let reports = Arc::new(sender);
-        (Self { reports }, receiver)
+    pub fn peer(self, peer: Option<Box<str>>) -> Self {
+        Self { peer, ..self }
     }
 
-    /// Tells what happened; never waits. Like notices of a window become one event.
-    pub fn tell(&self, notice: Notice) {
-        self.send(Report {
-            notice,
-            answer: None,
-        });
+    /// The same with a number that is known of it.
+    #[must_use]
+    pub fn number(mut self, name: &'static str, number: u64) -> Self {
+        self.facts.push((name, Fact::Number(number)));
+        self
     }
 
-    /// Tells what is about to happen; `answer` is called, from another thread, once the audit
-    /// event is durable or cannot be made so. With `false` it must not happen.
-    pub fn record(&self, notice: Notice, answer: Answer) {
-        let answer = Some(answer);
-        self.send(Report { notice, answer });
-    }
-
-    fn send(&self, report: Report) {
-        if let Err(refused) = self.reports.send(report) {
-            let Report { notice, answer } = refused.0;
-            tracing::error!(?notice, "nobody keeps audit events any more");
-            if let Some(answer) = answer {
-                answer(false);
-            }
-        }
+    /// The same with a text that is known of it.
+    #[must_use]
+    pub fn text(mut self, name: &'static str, text: impl Into<Box<str>>) -> Self {
+        self.facts.push((name, Fact::Text(text.into())));
+        self
     }
 }

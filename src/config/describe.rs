@@ -6,10 +6,10 @@ use super::plan::{InputPlan, Plan, StreamPlan};
 use super::units::{ByteSize, Span};
 use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
-use crate::journal::settings::RoomLimit;
+use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
 use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
-use crate::stream::settings::StartAt;
+use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
 /// values and the query of URLs are left out.
@@ -126,7 +126,9 @@ fn judged(input: &InputSettings) -> String {
 }
 
 fn stream_line(plan: &StreamPlan) -> String {
-    let StreamPlan { stream, sink, .. } = plan;
+    let StreamPlan {
+        stream, sink, hold, ..
+    } = plan;
     let destination = match sink {
         SinkSettings::Http(http) => http_words(http),
         SinkSettings::File(file) => format!(
@@ -148,10 +150,36 @@ fn stream_line(plan: &StreamPlan) -> String {
         StartAt::Time(Timestamp(micros)) => jiff::Timestamp::from_microsecond(micros)
             .map_or("a time".to_owned(), |time| time.to_string()),
     };
+    let audit = match stream.audit {
+        AuditChoice::None => "",
+        AuditChoice::With => "; audit events too",
+        AuditChoice::Only => "; audit events only",
+    };
     format!(
-        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}\n",
-        stream.name
+        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{audit}{}\n",
+        stream.name,
+        hold_words(hold)
     )
+}
+
+/// What the stream may lose; nothing for the defaults.
+fn hold_words(hold: &HoldPolicy) -> String {
+    let mut words = String::new();
+    if hold.when_full == WhenFull::DiscardOldest {
+        words.push_str("; discards its oldest events when the journals are full");
+    }
+    if *hold != HoldPolicy::default() {
+        let hold_max = hold.hold_max.map_or("for ever".to_owned(), |hold_max| {
+            format!("for {} at most", Span(hold_max))
+        });
+        words.push_str(&format!(
+            "; holds events {hold_max} while its destination fails"
+        ));
+    }
+    if let Some(backlog) = hold.backlog_bytes_max {
+        words.push_str(&format!(", and {} of segments", ByteSize(backlog)));
+    }
+    words
 }
 
 fn http_words(http: &HttpSettings) -> String {

@@ -32,7 +32,8 @@ pub(super) fn read_plan<'i>(
     let streams = StreamReader {
         report,
         environment,
-        data_dir: &node.data_dir,
+        node: &node,
+        journal: &journal,
     };
     let streams = streams.read(root);
     let budget = Budget {

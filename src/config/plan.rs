@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ingest::settings::{HttpSettings, TcpSettings};
-use crate::journal::settings::{JournalSettings, RoomSettings};
+use crate::journal::settings::{HoldPolicy, JournalSettings, RoomSettings};
 use crate::shard::settings::ShardSettings;
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::stream::settings::StreamSettings;
@@ -65,6 +65,8 @@ pub enum InputPlan {
 pub struct StreamPlan {
     /// Selection and batching.
     pub stream: StreamSettings,
+    /// What it may hold of the journals.
+    pub hold: HoldPolicy,
     /// Retry policy.
     pub retry: RetrySettings,
     /// Destination.

@@ -1,26 +1,29 @@
 //! From `[stream.NAME]` tables to the settings of streams, retries and destinations.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue, Uri};
 use toml::de::DeTable;
 
 use super::Environment;
 use super::keys;
+use super::node::{Journal, Node};
 use super::plan::StreamPlan;
 use super::reader::report::{Given, Place, Report};
 use super::reader::{NamedTable, Section, named_tables};
+use super::units::ByteSize;
+use crate::journal::settings::{HoldPolicy, WhenFull};
 use crate::sink::settings::{
     Compression, FileSettings, HttpSettings, RetrySettings, SinkSettings, TlsSettings,
 };
-use crate::stream::settings::{BatchLimits, StreamSettings};
+use crate::stream::settings::{AuditChoice, BatchLimits, StreamSettings};
 
 /// Reads the streams of a file. What is wrong with one is reported, and it is left out.
 pub(super) struct StreamReader<'r, 'i> {
     pub(super) report: &'r Report<'i>,
     pub(super) environment: &'r Environment,
-    /// The data directory, as in the plan.
-    pub(super) data_dir: &'r Path,
+    pub(super) node: &'r Node,
+    pub(super) journal: &'r Journal,
 }
 
 impl<'r, 'i> StreamReader<'r, 'i> {
@@ -49,6 +52,8 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             (path, place),
         );
         let from = section.start_at("from");
+        let audit = section.one_of("audit");
+        let hold = self.read_hold(&section);
         let batch = read_batch(section.section("batch", &keys::stream::BATCH));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
         let sink = match (section.has("http"), section.has("file")) {
@@ -80,9 +85,42 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 name: name.into(),
                 from: from?.value,
                 batch: batch?,
+                audit: audit_choice_of(audit?.value),
             },
+            hold: hold?,
             retry: retry?,
             sink: sink?,
+        })
+    }
+
+    fn read_hold(&self, section: &Section<'_, '_>) -> Option<HoldPolicy> {
+        let when_full = section.one_of("when_full");
+        let hold_max = section.span_or_never("hold_max");
+        let backlog = section.size("backlog_bytes_max");
+        let (journals, segment) = (&self.node.journals, &self.journal.segment_bytes);
+        let need = 2 * segment.value * journals.value as u64;
+        let sound = journals.is_sound() && segment.is_sound();
+        if let Some(backlog) = &backlog
+            && (1..need).contains(&backlog.value)
+            && sound
+        {
+            let (need, segment) = (ByteSize(need), ByteSize(segment.value));
+            let plural = if journals.value == 1 { "" } else { "s" };
+            let rule = format!(
+                "is below {need} = 2 segments x {segment} x {} journal{plural}: a stream always \
+                 holds the segment that is written, and discards whole ones; raise it, or write 0 \
+                 for no limit",
+                journals.value
+            );
+            self.report.refuse(backlog, rule);
+        }
+        Some(HoldPolicy {
+            when_full: match when_full?.value {
+                "discard_oldest" => WhenFull::DiscardOldest,
+                _ => WhenFull::Block,
+            },
+            hold_max: hold_max?.value,
+            backlog_bytes_max: Some(backlog?.value).filter(|bytes| *bytes > 0),
         })
     }
 
@@ -278,7 +316,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
 
     /// Files must have a name, be written by one stream, and stay out of the node's state.
     fn check_files(&self, files: &[Given<PathBuf>]) {
-        let data_dir = self.environment.absolute(self.data_dir);
+        let data_dir = self.environment.absolute(&self.node.data_dir);
         let out = data_dir.join("out");
         let mut seen: Vec<(PathBuf, &Place)> = Vec::new();
         for file in files {
@@ -288,7 +326,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 let rule = "names a folder; add the name of a file";
                 self.report.refuse(file, rule);
             } else if path.starts_with(&data_dir) && (!path.starts_with(&out) || path == out) {
-                let example = self.data_dir.join("out").join("events.ndjson");
+                let example = self.node.data_dir.join("out").join("events.ndjson");
                 self.report.refuse(
                     file,
                     format!(
@@ -324,6 +362,14 @@ fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {
         age_max: age?.value,
         records_max: (records > 0).then_some(records),
     })
+}
+
+fn audit_choice_of(word: &str) -> AuditChoice {
+    match word {
+        "with" => AuditChoice::With,
+        "only" => AuditChoice::Only,
+        _ => AuditChoice::None,
+    }
 }
 
 fn compression_of(word: &str) -> Compression {

@@ -41,6 +41,8 @@ pub struct Observed {
     pub keeper: Arc<KeeperCounters>,
     /// What the internal journal counts.
     pub internal: Arc<InternalCounters>,
+    /// The tail of the internal journal, which streams of audit events read.
+    pub internal_tail: Arc<Tail>,
     /// The byte budget.
     pub budget: Budget,
     /// True once every part runs, false again when the node stops.
@@ -93,28 +95,10 @@ pub struct ObservedStream {
     pub name: Arc<str>,
     /// Kind of its destination: `http` or `file`.
     pub destination: &'static str,
-    /// Its lanes, one for each journal.
+    /// Its lanes, one for each journal it reads.
     pub lanes: Vec<Arc<ArcSwap<LaneStatus>>>,
     /// Received to delivered.
     pub delivery_latency: Latency,
-}
-
-impl ObservedStream {
-    /// Events durable in the lanes' journals that have no fate yet.
-    #[must_use]
-    pub fn pending(&self, journals: &[ObservedJournal]) -> u64 {
-        let lanes = self.lanes.iter().map(|lane| lane.load_full());
-        lanes
-            .map(|lane| {
-                let journal = journals
-                    .iter()
-                    .find(|journal| Some(journal.id) == lane.journal);
-                journal.map_or(0, |journal| {
-                    journal.tail.durable_end().events_since(lane.cursor)
-                })
-            })
-            .sum()
-    }
 }
 
 /// How long since an event was received, in seconds.

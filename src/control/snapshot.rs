@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::control::observed::{Observed, ObservedInput, ObservedJournal, ObservedStream, age};
 use crate::event::InputId;
+use crate::journal::internal::{InternalCounters, RecordKind};
 use crate::metrics::ledger::InputCounts;
+use crate::position::JournalId;
 use crate::shard::run::ShardLedger;
 use crate::stream::status::LaneStatus;
 
@@ -167,8 +170,12 @@ fn look_at_lane(
     status: Arc<LaneStatus>,
 ) -> Option<LaneSnapshot> {
     let id = status.journal?;
-    let journal = journals.iter().find(|journal| journal.observed.id == id)?;
-    let tail = &journal.observed.tail;
+    let (tail, mean) = if id == JournalId::INTERNAL {
+        (&observed.internal_tail, mean_internal(&observed.internal))
+    } else {
+        let journal = journals.iter().find(|journal| journal.observed.id == id)?;
+        (&journal.observed.tail, mean_of_ledger(&journal.ledger))
+    };
     // Read after the lane's status: a cursor is never ahead of it then.
     let durable_end = tail.durable_end();
     let pending = durable_end.events_since(status.cursor);
@@ -181,29 +188,53 @@ fn look_at_lane(
         oldest.map(|received| age(&*observed.clock, received))
     };
     Some(LaneSnapshot {
-        journal: journal.name.clone(),
+        journal: id.to_string(),
         events: durable_end.events_since(status.start),
         pending,
-        lag_bytes: estimated_bytes(&journal.ledger, pending),
+        lag_bytes: mean.times(pending),
         age,
         status,
     })
 }
 
-/// Raw bytes of `events` events of the journal's mean size, line ends included.
-fn estimated_bytes(ledger: &ShardLedger, events: u64) -> u64 {
+/// Raw bytes of so many events, line ends included: what a journal's events take on average.
+#[derive(Debug, Clone, Copy)]
+struct Mean {
+    events: u128,
+    bytes: u128,
+}
+
+impl Mean {
+    /// Raw bytes of `events` events; 0 while no event is known.
+    fn times(self, events: u64) -> u64 {
+        let estimate = (u128::from(events) * self.bytes)
+            .checked_div(self.events)
+            .unwrap_or(0);
+        u64::try_from(estimate).unwrap_or(u64::MAX)
+    }
+}
+
+fn mean_of_ledger(ledger: &ShardLedger) -> Mean {
+    let none = Mean {
+        events: 0,
+        bytes: 0,
+    };
     let all = ledger.settled.iter().map(|(_, counts)| counts);
-    let (stored, bytes) = all.fold((0_u128, 0_u128), |(stored, bytes), counts| {
+    all.fold(none, |Mean { events, bytes }, counts| {
         let lines = u128::from(counts.stored);
-        (
-            stored + lines,
-            bytes + u128::from(counts.stored_bytes) + lines,
-        )
-    });
-    let estimate = (u128::from(events) * bytes)
-        .checked_div(stored)
-        .unwrap_or(0);
-    u64::try_from(estimate).unwrap_or(u64::MAX)
+        Mean {
+            events: events + lines,
+            bytes: bytes + u128::from(counts.stored_bytes) + lines,
+        }
+    })
+}
+
+fn mean_internal(counters: &InternalCounters) -> Mean {
+    let records = RecordKind::ALL.map(|kind| counters.records(kind).load(Ordering::Relaxed));
+    Mean {
+        events: records.into_iter().map(u128::from).sum(),
+        bytes: u128::from(counters.bytes.load(Ordering::Relaxed)),
+    }
 }
 
 fn inputs<'o>(observed: &'o Observed, journals: &[JournalSnapshot<'_>]) -> Vec<InputSnapshot<'o>> {

@@ -60,12 +60,13 @@ impl Node {
             streams: vec![stream()],
             keeper: Arc::default(),
             internal: Arc::default(),
+            internal_tail: Arc::new(Tail::new(1 << 20, Offset(0))),
             budget,
             ready: Arc::new(AtomicBool::new(true)),
             codec: "stored",
         });
         observed.keeper.bytes_max.store(1 << 30, Ordering::Relaxed);
-        observed.internal.records.store(4, Ordering::Relaxed);
+        observed.internal.reject_records.store(4, Ordering::Relaxed);
         let listener = sockets::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -195,6 +196,7 @@ fn journal(number: u16, stored: u32) -> ObservedJournal {
         settled: vec![(InputId(0), counts)],
         open: 2,
         durable_end: Offset(u64::from(stored)),
+        chain: [0; 32],
         gate: GateState::Open,
     };
     let durable_latency = Latency::default();
@@ -282,7 +284,7 @@ weir_journal_durable_latency_seconds_bucket{le="0.0025",journal="0"} 0
 weir_journal_durable_latency_seconds_bucket{le="0.005",journal="0"} 100
 weir_journal_durable_latency_seconds_bucket{le="+Inf",journal="0"} 100
 weir_keeper_max_bytes 1073741824
-weir_internal_records_total 4
+weir_internal_records_total{kind="reject"} 4
 weir_stream_events_total{stream="siem"} 140
 weir_stream_delivered_events_total{stream="siem"} 78
 weir_stream_delivered_bytes_total{stream="siem"} 780

@@ -58,6 +58,13 @@ impl Fate {
         }
     }
 
+    /// Waits until something is lost; for ever, when nothing is.
+    pub async fn lost(&self) {
+        while !self.lost.get() {
+            self.changed.notified().await;
+        }
+    }
+
     /// Records that lines up to `line` are settled, and wakes all who wait: a connection that
     /// ends waits for its last line beside the task that writes its acks.
     pub fn settle(&self, line: u64) {
@@ -100,6 +107,24 @@ mod tests {
         let loser = async { fate.lose() };
         let (first, second, ()) = tokio::join!(fate.reach(3), fate.reach(3), loser);
         assert_eq!((first, second), (Err(NotDurable), Err(NotDurable)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_waits_for_a_loss_hears_of_it_and_of_nothing_else() {
+        let fate = Fate::default();
+        let heard = Cell::new(false);
+        let waiter = async {
+            fate.lost().await;
+            heard.set(true);
+        };
+        let settler = async {
+            fate.settle(1);
+            tokio::task::yield_now().await;
+            assert!(!heard.get());
+            fate.lose();
+        };
+        tokio::join!(waiter, settler);
+        assert!(heard.get());
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -17,6 +17,21 @@ pub const REJECT_RECORDS_MAX: usize = 1_000;
 /// Sums kept apart in one block; rejects of further senders go to one sum without a name.
 const REJECT_SUMS_MAX: usize = 100;
 
+/// The rejects of one block by input, sender and reason: each line is in exactly one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectTotal {
+    /// Name of the input.
+    pub input: Box<str>,
+    /// Address of the sender, when known and among the first of the block.
+    pub peer: Option<Box<str>>,
+    /// Why.
+    pub reason: RejectReason,
+    /// Lines.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// Where a rejected line came from.
 #[derive(Debug, Clone, Copy)]
 pub struct RejectOrigin<'a> {
@@ -48,17 +63,18 @@ pub struct RejectedLine<'a> {
 pub struct Rejects {
     /// Rendered records, one JSON object each.
     records: Vec<Vec<u8>>,
-    sums: Vec<RejectSum>,
+    /// What did not become a record, with when the first of it came.
+    sums: Sums<Timestamp>,
+    /// All of it.
+    totals: Sums<()>,
 }
 
-#[derive(Debug)]
-struct RejectSum {
-    input: Box<str>,
-    peer: Option<Box<str>>,
-    reason: RejectReason,
-    lines: u64,
-    bytes: u64,
-    received: Timestamp,
+/// Rejects by input, sender and reason, in the order they came; the one added to last is looked
+/// at first.
+#[derive(Debug, Default)]
+struct Sums<T> {
+    sums: Vec<(RejectTotal, T)>,
+    last: usize,
 }
 
 #[derive(Serialize)]
@@ -85,8 +101,9 @@ struct Record<'a> {
 impl Rejects {
     /// Adds a rejected line.
     pub fn add(&mut self, origin: RejectOrigin<'_>, line: RejectedLine<'_>) {
+        self.totals.add(origin, line, ());
         if self.records.len() >= REJECT_RECORDS_MAX {
-            self.sum(origin, line);
+            self.sums.add(origin, line, origin.received);
             return;
         }
         let kept = &line.sample[..line.sample.len().min(REJECT_SAMPLE_BYTES_MAX)];
@@ -109,7 +126,14 @@ impl Rejects {
     /// True when nothing was rejected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.sums.is_empty()
+        self.records.is_empty()
+    }
+
+    /// How many lines of which sender were refused, and why.
+    #[must_use]
+    pub fn take_totals(&mut self) -> Vec<RejectTotal> {
+        let totals = std::mem::take(&mut self.totals).sums.into_iter();
+        totals.map(|(total, ())| total).collect()
     }
 
     /// The rejects as JSON lines, each ended by `\n`, and how many there are.
@@ -117,12 +141,12 @@ impl Rejects {
     pub fn into_lines(self) -> (Vec<u8>, u32) {
         let mut lines = Vec::new();
         let mut count = 0;
-        let sums = self.sums.iter().map(|sum| {
+        let sums = self.sums.sums.iter().map(|(sum, received)| {
             render(&Record {
                 kind: "rejects",
                 input: &sum.input,
                 peer: sum.peer.as_deref(),
-                received_us: sum.received.0,
+                received_us: received.0,
                 reason: sum.reason.as_str(),
                 line: None,
                 lines: Some(sum.lines),
@@ -139,30 +163,35 @@ impl Rejects {
         }
         (lines, count)
     }
+}
 
-    fn sum(&mut self, origin: RejectOrigin<'_>, line: RejectedLine<'_>) {
+impl<T> Sums<T> {
+    /// Adds a line; `new` goes with the sum when it is the first of one.
+    fn add(&mut self, origin: RejectOrigin<'_>, line: RejectedLine<'_>, new: T) {
         let full = self.sums.len() >= REJECT_SUMS_MAX;
-        let known = self.sums.iter_mut().find(|sum| {
-            let same_peer = sum.peer.as_deref() == origin.peer || (full && sum.peer.is_none());
+        let fits = |(sum, _): &(RejectTotal, T), any_peer: bool| {
+            let same_peer = sum.peer.as_deref() == origin.peer || (any_peer && sum.peer.is_none());
             sum.reason == line.reason && &*sum.input == origin.input && same_peer
-        });
-        if let Some(sum) = known {
+        };
+        let known = match self.sums.get(self.last) {
+            Some(last) if fits(last, false) => Some(self.last),
+            _ => self.sums.iter().position(|sum| fits(sum, full)),
+        };
+        if let Some(at) = known {
+            self.last = at;
+            let sum = &mut self.sums[at].0;
             sum.lines += 1;
             sum.bytes += line.bytes;
             return;
         }
-        self.sums.push(RejectSum {
+        let sum = RejectTotal {
             input: origin.input.into(),
-            peer: if full {
-                None
-            } else {
-                origin.peer.map(Into::into)
-            },
+            peer: origin.peer.filter(|_| !full).map(Into::into),
             reason: line.reason,
             lines: 1,
             bytes: line.bytes,
-            received: origin.received,
-        });
+        };
+        self.sums.push((sum, new));
     }
 }
 
@@ -233,5 +262,28 @@ mod tests {
             .expect("a line");
         let sum: serde_json::Value = serde_json::from_slice(last).expect("a JSON line");
         assert_eq!(sum["lines"], 500);
+    }
+
+    #[test]
+    fn totals_hold_every_line_once_however_many_senders_there_are() {
+        let mut rejects = Rejects::default();
+        for number in 0..3 * REJECT_SUMS_MAX {
+            let peer = format!("192.0.2.1:{number}");
+            let origin = RejectOrigin {
+                peer: Some(&peer),
+                ..ORIGIN
+            };
+            rejects.add(origin, line(b"xy"));
+            rejects.add(ORIGIN, line(b"z"));
+        }
+        let totals = rejects.take_totals();
+        assert!(totals.len() <= REJECT_SUMS_MAX + 1);
+        let loud = totals
+            .iter()
+            .find(|total| total.peer.as_deref() == ORIGIN.peer);
+        assert_eq!(loud.map(|total| total.lines), Some(300));
+        let lines: u64 = totals.iter().map(|total| total.lines).sum();
+        let bytes: u64 = totals.iter().map(|total| total.bytes).sum();
+        assert_eq!((lines, bytes), (600, 900));
     }
 }

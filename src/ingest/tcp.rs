@@ -21,7 +21,7 @@ use crate::budget::Grant;
 use crate::event::Labels;
 use crate::ingest::admission::{Admission, Verdict};
 use crate::ingest::door::{Door, GateState};
-use crate::ingest::fate::{Fate, Waiter};
+use crate::ingest::fate::{Fate, NotDurable, Waiter};
 use crate::ingest::framer::{self, Cut, Judge, LineState};
 use crate::ingest::gather::Judged;
 use crate::ingest::reject::{self, RejectOrigin};
@@ -150,7 +150,12 @@ impl Connection {
             Rc::clone(&self.acks),
             at_line,
         ));
-        let end = self.receive_all().await;
+        let fate = Rc::clone(&self.acks.fate);
+        let end = tokio::select! {
+            end = self.receive_all() => end,
+            // No line behind what is lost is ever acknowledged: only a new connection can go on.
+            () = fate.lost() => Err(io::Error::other(NotDurable)),
+        };
         if end.is_ok() {
             self.settle_rest().await;
         }

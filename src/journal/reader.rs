@@ -52,6 +52,7 @@ pub struct Reader {
     catalog: Arc<Catalog>,
     tail: Arc<Tail>,
     open: Option<OpenSegment>,
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Reader {
             catalog,
             tail,
             open: None,
+            behind: false,
         }
     }
 
@@ -114,6 +116,7 @@ impl Reader {
     /// # Errors
     /// When the disk cannot be read; the same call may succeed later.
     pub fn next(&mut self, offset: Offset) -> io::Result<ReadNext> {
+        self.behind = false;
         if offset >= self.tail.durable_end() {
             return Ok(ReadNext::End);
         }
@@ -121,7 +124,14 @@ impl Reader {
             self.open = None;
             return Ok(ReadNext::Block(block));
         }
+        self.behind = true;
         self.read_disk(offset)
+    }
+
+    /// Whether the last call of [`Reader::next`] asked the disk: what it wanted had left memory.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     fn read_disk(&mut self, offset: Offset) -> io::Result<ReadNext> {

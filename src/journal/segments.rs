@@ -341,6 +341,18 @@ impl Catalog {
         self.lock().values().map(|entry| entry.first).min()
     }
 
+    /// What the segment holds was received until `at` at least.
+    pub fn used_until(&self, sequence: u64, at: Timestamp) {
+        if let Some(entry) = self.lock().get_mut(&sequence) {
+            entry.last_used = entry.last_used.max(at);
+        }
+    }
+
+    /// The segments by sequence, without a copy; nobody else sees the catalog meanwhile.
+    pub fn view(&self) -> impl std::ops::Deref<Target = BTreeMap<u64, SegmentEntry>> + '_ {
+        self.lock()
+    }
+
     /// All segments, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<SegmentEntry> {

@@ -41,3 +41,46 @@ pub enum RoomLimit {
     /// So many per cent of the file system, 1 to 99.
     Percent(u8),
 }
+
+/// What a stream may hold of the journals, and what becomes of its events when that is too much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldPolicy {
+    /// What to do when there is no room.
+    pub when_full: WhenFull,
+    /// How long a stream whose destination takes nothing holds an event; `None`: as long as it
+    /// takes. Default 7 days.
+    pub hold_max: Option<Duration>,
+    /// Bytes of segments the stream may hold in all journals; `None`: no limit, the default.
+    pub backlog_bytes_max: Option<u64>,
+}
+
+/// What a stream does when it holds the oldest segment and there is no room for a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Inputs wait until the stream has delivered.
+    Block,
+    /// The stream discards its oldest events.
+    DiscardOldest,
+}
+
+impl WhenFull {
+    /// The word in the configuration and in audit events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DiscardOldest => "discard_oldest",
+        }
+    }
+}
+
+impl Default for HoldPolicy {
+    /// What a stream without a word about it gets.
+    fn default() -> Self {
+        Self {
+            when_full: WhenFull::Block,
+            hold_max: Some(Duration::from_hours(7 * 24)),
+            backlog_bytes_max: None,
+        }
+    }
+}

@@ -317,6 +317,20 @@ impl Writer {
         self.durable_end
     }
 
+    /// Chain hash of the last durable block; zero before the first.
+    #[must_use]
+    pub fn durable_chain(&self) -> ChainHash {
+        self.durable_chain
+    }
+
+    /// Takes the block appended last back, unless it has a place already. After a failure no
+    /// block has one; what the failed write left on the disk counts as a torn tail.
+    pub fn withdraw_last(&mut self) -> Option<ClosedBlock> {
+        let block = self.unplaced.pop_back()?;
+        self.pending_bytes -= block.stored_bytes();
+        Some(block)
+    }
+
     /// Bytes appended and not yet durable.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {

@@ -11,29 +11,36 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Action, AuditLog, Notice};
 use crate::batch::{Batch, Compression, CursorState, Parcel};
-use crate::block::codec::{CompressionLevel, best_codec};
+use crate::block::Block;
+use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
 use crate::journal::cursor::CursorRecord;
+use crate::journal::internal::RecordKind;
+use crate::journal::keeper::hold::{DiscardOrder, Hold};
 use crate::journal::reader::{GapReason, ReadNext, Reader};
 use crate::journal::tail::Doorbell;
 use crate::metrics::latency::Latency;
 use crate::metrics::ledger::DiscardReason;
 use crate::os::clock::Clock;
 use crate::os::disk::Disk;
-use crate::position::JournalId;
+use crate::os::priority;
+use crate::position::{JournalId, Offset, OffsetRange};
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::sink::{AnySink, Failure, OpenContext, Outcome, Sink as _, retry};
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
+use crate::stream::pace::Pace;
 use crate::stream::status::{LaneActivity, LaneStatus};
 
 /// How long a lane waits before it tries a disk again that refused.
 const DISK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a delivery that is under way may still take once the lane was told to discard.
+const DISCARD_GRACE: Duration = Duration::from_millis(500);
 
 /// One lane's parts.
 #[derive(Debug)]
@@ -48,8 +55,8 @@ pub struct LaneParts {
     pub reader: Reader,
     /// What the scraper sees.
     pub status: Arc<ArcSwap<LaneStatus>>,
-    /// What retention sees: events below are not needed any more.
-    pub cursor: Arc<AtomicU64>,
+    /// What retention sees of it, and what it is told to discard.
+    pub hold: Arc<Hold>,
 }
 
 /// One stream's parts.
@@ -120,6 +127,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         clock: Arc::clone(&clock),
         audit,
         latency,
+        pace: RefCell::default(),
     });
     let mut tasks = Vec::new();
     for lane in lanes {
@@ -135,6 +143,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
         let name = Arc::clone(&plan.stream.name);
         let core = Lane::new(name, lane.journal, plan.stream.batch, lane.state.clone());
+        let lane_start = lane.state.cursor;
         let doorbell = lane.reader.tail().doorbell();
         let shown = (*lane.status.load_full()).clone();
         let shared = Rc::clone(&shared);
@@ -143,9 +152,15 @@ async fn run(parts: StreamParts) -> io::Result<()> {
             sink,
             doorbell,
             shown,
+            inflater: Inflater::new(),
             parts: lane,
             shared,
             stop: stop.clone(),
+            told: OffsetRange {
+                first: lane_start,
+                end: lane_start,
+            },
+            discard_again: None,
         };
         tasks.push(tokio::task::spawn_local(running.run()));
     }
@@ -171,6 +186,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     audit: AuditLog,
     latency: Latency,
+    pace: RefCell<Pace>,
 }
 
 struct RunningLane {
@@ -179,9 +195,15 @@ struct RunningLane {
     doorbell: Arc<Doorbell>,
     /// The status as it is counted up here and published from here.
     shown: LaneStatus,
+    inflater: Inflater,
     parts: LaneParts,
     shared: Rc<Shared>,
     stop: watch::Receiver<StopPhase>,
+    /// Events whose loss is in a durable audit event already: what is cut anew because of them
+    /// meets them again.
+    told: OffsetRange,
+    /// An order to discard is not tried before this time, because the audit log failed.
+    discard_again: Option<Duration>,
 }
 
 impl RunningLane {
@@ -195,6 +217,12 @@ impl RunningLane {
                 StopPhase::Now => break,
             }
             let now = self.shared.clock.now().monotonic;
+            if self.discard_again.is_none_or(|again| again <= now)
+                && let Some(order) = self.parts.hold.discard_order()
+            {
+                self.discard(order).await;
+                continue;
+            }
             match self.core.next(now) {
                 LaneAction::Done => break,
                 action => self.perform(action).await,
@@ -206,9 +234,14 @@ impl RunningLane {
 
     async fn perform(&mut self, action: LaneAction) {
         match action {
-            LaneAction::Read(offset) => match self.parts.reader.next(offset) {
+            LaneAction::Read(offset) => match self.read(offset) {
                 Ok(ReadNext::Block(block)) => {
-                    self.core.read(block, self.shared.clock.now().monotonic);
+                    let now = self.shared.clock.now().monotonic;
+                    if self.is_for_streams(&block) {
+                        self.core.read(block, now);
+                    } else {
+                        self.core.pass(block, now);
+                    }
                     if self.shown.activity != LaneActivity::Delivering {
                         self.show(LaneActivity::Delivering);
                     }
@@ -217,8 +250,17 @@ impl RunningLane {
                 }
                 Ok(ReadNext::End) => self.core.end(),
                 Ok(ReadNext::Gap { range, why }) => {
-                    self.tell_gap(range, &why);
-                    self.core.gap(range);
+                    let (reason, detail) = match why {
+                        GapReason::Gone => (DiscardReason::Missing, "their segment is gone".into()),
+                        GapReason::Damaged(detail) => (DiscardReason::Damaged, detail),
+                    };
+                    let range = OffsetRange {
+                        first: offset,
+                        ..range
+                    };
+                    if self.tell_discard(range, reason, detail).await {
+                        self.core.gap(range, reason);
+                    }
                 }
                 Err(error) => self.trouble("read the journal", &error).await,
             },
@@ -235,17 +277,74 @@ impl RunningLane {
                 // An unreadable block is found out, and given up, when it is encoded.
                 self.core.measured(measured.unwrap_or(u64::MAX));
             }
-            LaneAction::Record(state) => match self.parts.record.write(&state) {
-                Ok(()) => {
-                    self.core.recorded();
-                    self.parts.cursor.store(state.cursor.0, Ordering::Release);
-                }
-                Err(error) => self.trouble("write the cursor record", &error).await,
-            },
+            LaneAction::Record(state) => self.record(&state).await,
             LaneAction::Deliver(batch) => self.deliver(&batch).await,
             LaneAction::Wait { until, raw_bytes } => self.wait(until, raw_bytes).await,
             LaneAction::Done => {}
         }
+    }
+
+    /// Reads on; a thread whose lanes read from disk for long gives way to the others.
+    fn read(&mut self, offset: Offset) -> io::Result<ReadNext> {
+        let read = self.parts.reader.next(offset);
+        let now = self.shared.clock.now().monotonic;
+        let (journal, behind) = (self.parts.journal, self.parts.reader.is_behind());
+        let changed = self.shared.pace.borrow_mut().read(journal, behind, now);
+        if let Some(behind) = changed {
+            priority::give_way(behind);
+        }
+        read
+    }
+
+    /// Of the internal journal only audit events ever leave the node.
+    fn is_for_streams(&mut self, block: &Block) -> bool {
+        self.parts.journal != JournalId::INTERNAL
+            || RecordKind::of_block(block, &mut self.inflater) == Some(RecordKind::AuditEvent)
+    }
+
+    async fn record(&mut self, state: &CursorState) {
+        match self.parts.record.write(state) {
+            Ok(()) => {
+                self.core.recorded();
+                self.parts.hold.pass(state.cursor);
+            }
+            Err(error) => self.trouble("write the cursor record", &error).await,
+        }
+    }
+
+    /// Gives up what the keeper says: told durably first, then recorded, and only then does the
+    /// keeper see the cursor behind it. What cannot be told is not given up.
+    async fn discard(&mut self, order: DiscardOrder) {
+        let DiscardOrder { to, reason } = order;
+        let first = self.core.state().cursor;
+        if first < to {
+            let range = OffsetRange { first, end: to };
+            let policy = self.parts.hold.policy();
+            let detail = match reason {
+                DiscardReason::HoldMax => format!(
+                    "the destination took nothing for longer than hold_max = {:?}",
+                    policy.hold_max.unwrap_or_default()
+                ),
+                DiscardReason::BacklogMax => format!(
+                    "the stream held more than backlog_bytes_max = {} bytes",
+                    policy.backlog_bytes_max.unwrap_or_default()
+                ),
+                DiscardReason::JournalFull | DiscardReason::Damaged | DiscardReason::Missing => {
+                    format!(
+                        "no room was left, and when_full = {}",
+                        policy.when_full.as_str()
+                    )
+                }
+            };
+            if !self.tell_discard(range, reason, detail).await {
+                return;
+            }
+            self.core
+                .discard_to(to, reason, self.shared.clock.now().monotonic);
+        }
+        let state = self.core.state().clone();
+        self.record(&state).await;
+        self.show(LaneActivity::Delivering);
     }
 
     async fn wait(&mut self, until: Option<Duration>, raw_bytes: u64) {
@@ -272,6 +371,7 @@ impl RunningLane {
         tokio::select! {
             () = more => {}
             () = time => {}
+            () = discard_ordered(&self.parts.hold, self.discard_again, now) => {}
             _ = self.stop.changed() => {}
         }
     }
@@ -285,22 +385,29 @@ impl RunningLane {
         let parcel = match encoded {
             Ok(parcel) => parcel,
             Err(unreadable) => {
-                let lost = unreadable.range;
-                tracing::error!(
-                    stream = %self.shared.name, journal = %self.parts.journal, %unreadable,
-                    "a block does not give its events: they are discarded as damaged"
-                );
-                self.core
-                    .unreadable(lost, self.shared.clock.now().monotonic);
-                self.show(LaneActivity::Delivering);
+                let (lost, detail) = (unreadable.range, unreadable.to_string());
+                if self
+                    .tell_discard(lost, DiscardReason::Damaged, detail)
+                    .await
+                {
+                    self.core
+                        .unreadable(lost, self.shared.clock.now().monotonic);
+                    self.show(LaneActivity::Delivering);
+                }
                 return;
             }
         };
         self.show(LaneActivity::Delivering);
+        let now = self.shared.clock.now().monotonic;
+        let given_up = async {
+            discard_ordered(&self.parts.hold, self.discard_again, now).await;
+            tokio::time::sleep(DISCARD_GRACE).await;
+        };
         let outcome = tokio::select! {
             biased;
             outcome = self.sink.deliver(&parcel) => outcome,
-            // Only the end of the node's patience breaks off a delivery.
+            // Only the end of the node's patience and an order to discard break off a delivery.
+            () = given_up => return,
             _ = self.stop.wait_for(|phase| *phase == StopPhase::Now) => return,
         };
         self.settle(batch, &parcel, outcome);
@@ -367,15 +474,45 @@ impl RunningLane {
         self.show(LaneActivity::Retrying);
     }
 
-    fn tell_gap(&self, range: crate::position::OffsetRange, why: &GapReason) {
-        let notice = Notice::new(Action::EventDiscard, &*self.shared.name, "damaged")
-            .range(self.parts.journal, range)
-            .detail(format!("{why:?}"));
-        self.shared.audit.tell(notice.failed());
-        tracing::error!(
-            stream = %self.shared.name, journal = %self.parts.journal, %range, ?why,
-            "events cannot be read from the journal: they are discarded as damaged"
+    /// Makes the loss of these events durable in the audit log. False when that failed, after a
+    /// pause: then nothing is to be given up.
+    async fn tell_discard(
+        &mut self,
+        range: OffsetRange,
+        reason: DiscardReason,
+        detail: String,
+    ) -> bool {
+        if self.told.first <= range.first && range.end <= self.told.end {
+            return true;
+        }
+        let (stream, journal) = (&self.shared.name, self.parts.journal);
+        tracing::warn!(
+            %stream, %journal, %range, reason = reason.as_str(), detail,
+            "events are discarded"
         );
+        let notice = Notice::new(Action::EventDiscard, &**stream, reason.as_str())
+            .range(journal, range)
+            .detail(detail)
+            .failed();
+        let (answer, answered) = oneshot::channel();
+        let answer = move |durable| {
+            // A lane that was told to end waits no more.
+            answer.send(durable).ok();
+        };
+        self.shared.audit.record(notice, Box::new(answer));
+        let durable = tokio::select! {
+            durable = answered => durable.unwrap_or(false),
+            _ = self.stop.wait_for(|phase| *phase == StopPhase::Now) => return false,
+        };
+        if durable {
+            self.told = range;
+            self.discard_again = None;
+        } else {
+            let error = io::Error::other("the audit event could not be made durable");
+            self.trouble("discard events", &error).await;
+            self.discard_again = Some(self.shared.clock.now().monotonic + DISK_AGAIN);
+        }
+        durable
     }
 
     async fn trouble(&mut self, what: &str, error: &io::Error) {
@@ -404,8 +541,18 @@ impl RunningLane {
             last_failure: Arc::clone(&self.shown.last_failure),
             ..status_of(self.parts.journal, self.core.state())
         };
+        self.parts.hold.set_failing(self.core.attempt() > 0);
         self.parts.status.store(Arc::new(self.shown.clone()));
     }
+}
+
+/// Waits until the lane is told to discard, and may try.
+async fn discard_ordered(hold: &Hold, again: Option<Duration>, now: Duration) {
+    let pause = again.map(|again| again.saturating_sub(now));
+    if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
+        tokio::time::sleep(pause).await;
+    }
+    hold.order_given().await;
 }
 
 /// What a lane's record says of it: where it stands and what it has counted up to there, both, or

@@ -5,19 +5,22 @@
 
 mod audit;
 pub mod delivery;
+mod findings;
 pub mod identity;
 mod open;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::audit::AuditLog;
+use crate::audit::{Action, AuditLog, Notice};
 use crate::budget::Grant;
 use crate::control::observed::Observed;
 use crate::journal::keeper::{KeeperHandle, KeeperRequest};
@@ -66,7 +69,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Node {
     observed: Arc<Observed>,
-    ready: Arc<AtomicBool>,
     shards: Vec<ShardHandle>,
     stop_listening: watch::Sender<bool>,
     stop_streams: watch::Sender<StopPhase>,
@@ -99,6 +101,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long streams get to break off once the drain timeout has passed.
 const BREAK_OFF: Duration = Duration::from_secs(5);
 
+/// How long a stopping node waits for its last audit event to be durable.
+const RECORD_STOP: Duration = Duration::from_secs(10);
+
 impl Node {
     /// What the control side sees.
     #[must_use]
@@ -122,9 +127,10 @@ impl Node {
             listen,
             shards,
             streams,
+            audit,
             internal,
             keeper,
-            ..
+            control: _,
         } = &self.threads;
         let ended = |thread: &JoinHandle<io::Result<()>>| thread.is_finished();
         if listen.as_ref().is_some_and(ended) {
@@ -139,6 +145,9 @@ impl Node {
         if internal.as_ref().is_some_and(JoinHandle::is_finished) {
             return Some("the internal journal".to_owned());
         }
+        if audit.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Some("the audit log".to_owned());
+        }
         keeper
             .as_ref()
             .is_some_and(JoinHandle::is_finished)
@@ -149,7 +158,8 @@ impl Node {
     /// delivered within the drain timeout. What is not delivered stays in the journal.
     /// Returns the parts that did not end well.
     pub fn stop(mut self) -> Vec<String> {
-        self.ready.store(false, Ordering::Release);
+        self.observed.ready.store(false, Ordering::Release);
+        let why = self.notice_of_stop();
         let mut troubles = Vec::new();
         self.stop_listening.send_replace(true);
         troubles.extend(
@@ -168,6 +178,9 @@ impl Node {
         {
             troubles.extend(ended(&format!("shard {number}"), thread));
         }
+        troubles.extend(self.dropped_lines());
+        // No event is taken any more. Streams that deliver audit events have the stop to deliver.
+        self.record_stop(why);
         troubles.extend(self.stop_streams());
         self.keeper.send(KeeperRequest::Stop);
         self.audit = None;
@@ -192,6 +205,51 @@ impl Node {
                 .and_then(|thread| ended("control", thread)),
         );
         troubles
+    }
+
+    /// Says how many lines each journal had taken in and could not make durable. Their senders
+    /// were told nothing, or that they failed.
+    fn dropped_lines(&self) -> Vec<String> {
+        let journals = self.observed.journals.iter();
+        let dropped = journals.map(|journal| (journal.id, journal.ledger.load().open));
+        let dropped = dropped.filter(|(_, lines)| *lines > 0);
+        let say = |(journal, lines)| {
+            format!(
+                "journal {journal}: {lines} lines could not be made durable and are dropped; none of them was acknowledged"
+            )
+        };
+        dropped.map(say).collect()
+    }
+
+    /// What is told of the stop: a part that ended by itself and a data directory that is gone
+    /// stop a node as well as a signal.
+    fn notice_of_stop(&self) -> Notice {
+        if let Some(part) = self.failed_part() {
+            let detail = format!("{part} ended by itself");
+            return Notice::new(Action::NodeStop, "", "part_failed")
+                .failed()
+                .detail(detail);
+        }
+        match self.data_dir_in_place() {
+            Ok(true) => Notice::new(Action::NodeStop, "", "signal"),
+            Ok(false) => Notice::new(Action::NodeStop, "", "data_dir_gone").failed(),
+            Err(error) => Notice::new(Action::NodeStop, "", "signal")
+                .detail(format!("look at the data directory: {error}")),
+        }
+    }
+
+    /// Makes the stop durable as an audit event, and with it all that was summed so far.
+    fn record_stop(&self, why: Notice) {
+        let Some(audit) = &self.audit else { return };
+        let (sender, answered) = crossbeam_channel::bounded(1);
+        let answer = move |durable| {
+            // Nobody waits any more when the time is up.
+            sender.send(durable).ok();
+        };
+        audit.record(why, Box::new(answer));
+        if answered.recv_timeout(RECORD_STOP) != Ok(true) {
+            tracing::error!("the stop could not be made durable as an audit event");
+        }
     }
 
     fn stop_streams(&mut self) -> Vec<String> {

@@ -5,32 +5,34 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
+use crate::audit::Notice;
 use crate::batch::CursorState;
 use crate::config::plan::{InputPlan, Plan, StreamPlan};
 use crate::event::InputId;
 use crate::ingest::settings::InputSettings;
 use crate::journal::cursor::{self, CursorRecord, OpenedCursor};
 use crate::journal::internal::{InternalCounters, InternalJournal};
+use crate::journal::keeper::Hold;
 use crate::journal::reader::{ReadNext, Reader};
-use crate::journal::recovery::{Recovered, recover};
+use crate::journal::recovery::{Finding, Recovered, recover};
 use crate::journal::segments::{Catalog, SegmentFiles};
 use crate::journal::tail::Tail;
 use crate::node::StartError;
 use crate::node::delivery::{LaneParts, status_of};
+use crate::node::findings;
 use crate::node::identity::Identity;
 use crate::os::clock::{Clock, SystemClock};
 use crate::os::disk::{Disk, OpenMode};
 use crate::os::real_disk::RealDisk;
 use crate::os::{limits, sockets};
 use crate::position::{JournalId, Offset, Timestamp};
-use crate::stream::settings::StartAt;
+use crate::stream::settings::{AuditChoice, StartAt};
 
 /// Length of a segment of the internal journal.
-const INTERNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+const INTERNAL_SEGMENT_BYTES: u64 = 1024 * 1024;
 
 /// Descriptors kept from connections for the node itself: sockets, rings, pipes, the log.
 const FILES_KEPT: usize = 48;
@@ -52,6 +54,8 @@ pub struct OpenNode {
     pub(super) internal: InternalJournal,
     pub(super) internal_counters: Arc<InternalCounters>,
     pub(super) lanes: Vec<Vec<LaneParts>>,
+    /// What was found that an auditor must learn of.
+    pub(super) findings: Vec<Notice>,
 }
 
 #[derive(Debug)]
@@ -77,18 +81,20 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
     })?;
     let identity = take_directory(&*disk, &mut plan)?;
     let direct = plan.journal.direct_io && takes_direct_io(&*disk, &plan.journal.dir)?;
-    let mut records = open_records(&*disk, &plan, &identity)?;
+    // None of them is of a journal.
+    let of_identity = |finding| findings::notice_of(JournalId::INTERNAL, finding);
+    let mut findings: Vec<Notice> = identity.findings.iter().map(of_identity).collect();
+    let records = open_records(&*disk, &plan, &identity, &mut findings)?;
     let mut journals = Vec::new();
     for number in 0..identity.journals {
         let files = segment_files(&plan, &disk, &identity, JournalId(number), direct);
-        let cursors = records
-            .iter()
-            .filter_map(|stream| stream[usize::from(number)].state.as_ref());
-        let cursors_end = cursors.map(|state| state.cursor).max().unwrap_or_default();
+        let cursors_end = cursors_end(&records, files.journal);
+        let tail_bytes_max = plan.journal.tail_bytes_max;
         journals.push(open_journal(
             files,
             cursors_end,
-            plan.journal.tail_bytes_max,
+            tail_bytes_max,
+            &mut findings,
         )?);
     }
     let internal_counters = Arc::<InternalCounters>::default();
@@ -96,11 +102,23 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
         file_bytes: INTERNAL_SEGMENT_BYTES,
         ..segment_files(&plan, &disk, &identity, JournalId::INTERNAL, direct)
     };
-    let internal = open_internal(internal_files, &clock, &internal_counters)?;
+    let end = cursors_end(&records, JournalId::INTERNAL);
+    let internal = open_internal(
+        internal_files,
+        end,
+        &clock,
+        &internal_counters,
+        &mut findings,
+    )?;
+    let read = LaneOpener {
+        journals: &journals,
+        internal: &internal,
+        disk: &disk,
+        direct,
+    };
     let mut lanes = Vec::new();
-    for stream in &plan.streams {
-        let opened = records.remove(0);
-        lanes.push(open_lanes(stream, opened, &journals, &disk, direct)?);
+    for (stream, opened) in plan.streams.iter().zip(records) {
+        lanes.push(read.open_all(stream, opened)?);
     }
     Ok(OpenNode {
         plan,
@@ -114,6 +132,7 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
         internal,
         internal_counters,
         lanes,
+        findings,
     })
 }
 
@@ -172,7 +191,8 @@ fn fit_connections(plan: &mut Plan) {
     let Some(open_files_max) = now.and_then(|now| usize::try_from(now).ok()) else {
         return;
     };
-    let kept = FILES_KEPT + FILES_PER_LANE * plan.journals * (plan.streams.len() + 1);
+    let journals = plan.journals + 1;
+    let kept = FILES_KEPT + FILES_PER_LANE * journals * (plan.streams.len() + 1);
     let share = open_files_max.saturating_sub(kept) / plan.inputs.len().max(1);
     for input in &mut plan.inputs {
         let (name, connections_max) = match input {
@@ -283,29 +303,46 @@ fn take_directory(disk: &dyn Disk, plan: &mut Plan) -> Result<Identity, StartErr
 
 fn open_internal(
     files: SegmentFiles,
+    cursors_end: Offset,
     clock: &Arc<dyn Clock>,
     counters: &Arc<InternalCounters>,
+    notices: &mut Vec<Notice>,
 ) -> Result<InternalJournal, StartError> {
     let dir = files.dir.clone();
-    let opened = InternalJournal::open(files, Arc::clone(clock), Arc::clone(counters));
+    let (clock, counters) = (Arc::clone(clock), Arc::clone(counters));
+    let opened = InternalJournal::open(files, cursors_end, clock, counters);
     let (internal, findings) = opened.map_err(on_disk("open the internal journal", &dir))?;
-    findings
-        .iter()
-        .for_each(|finding| tracing::warn!("internal journal: {finding}"));
+    tell_findings(JournalId::INTERNAL, &findings, notices);
     Ok(internal)
+}
+
+fn tell_findings(journal: JournalId, findings: &[Finding], notices: &mut Vec<Notice>) {
+    for finding in findings {
+        tracing::warn!(%journal, "{finding}");
+        notices.push(findings::notice_of(journal, finding));
+    }
+}
+
+/// The highest cursor of any stream in a journal.
+fn cursors_end(records: &[Vec<OpenedLane>], journal: JournalId) -> Offset {
+    let lanes = records.iter().flatten();
+    let states = lanes.filter_map(|lane| {
+        let state = lane.opened.state.as_ref();
+        state.filter(|_| lane.journal == journal)
+    });
+    states.map(|state| state.cursor).max().unwrap_or_default()
 }
 
 fn open_journal(
     files: SegmentFiles,
     cursors_end: Offset,
     tail_bytes_max: usize,
+    notices: &mut Vec<Notice>,
 ) -> Result<OpenJournal, StartError> {
     let catalog = Arc::<Catalog>::default();
     let recovered = recover(&files, &catalog, cursors_end)
         .map_err(on_disk("recover the journal", &files.dir))?;
-    for finding in &recovered.findings {
-        tracing::warn!(journal = %files.journal, "{finding}");
-    }
+    tell_findings(files.journal, &recovered.findings, notices);
     let tail = Arc::new(Tail::new(tail_bytes_max, recovered.start.next));
     Ok(OpenJournal {
         files,
@@ -315,32 +352,49 @@ fn open_journal(
     })
 }
 
+/// A cursor record and the journal it is of.
+struct OpenedLane {
+    journal: JournalId,
+    opened: OpenedCursor,
+}
+
+/// The journals a stream reads, of a node with so many besides the internal one.
+fn journals_of(stream: &StreamPlan, journals: u16) -> Vec<JournalId> {
+    let numbered = (0..journals).map(JournalId);
+    match stream.stream.audit {
+        AuditChoice::None => numbered.collect(),
+        AuditChoice::With => numbered.chain([JournalId::INTERNAL]).collect(),
+        AuditChoice::Only => vec![JournalId::INTERNAL],
+    }
+}
+
 /// Opens the cursor records of all streams: for each stream one a journal.
 fn open_records(
     disk: &dyn Disk,
     plan: &Plan,
     identity: &Identity,
-) -> Result<Vec<Vec<OpenedCursor>>, StartError> {
+    notices: &mut Vec<Notice>,
+) -> Result<Vec<Vec<OpenedLane>>, StartError> {
     let dir: PathBuf = plan.data_dir.join("cursors");
     disk.create_dir_all(&dir)
         .map_err(on_disk("make the cursors' directory", &dir))?;
     warn_of_streams_gone(disk, plan, &dir);
-    let open_one = |stream: &StreamPlan, number: u16| {
-        let journal = JournalId(number);
-        let path = dir.join(cursor::file_name(&stream.stream.name, journal));
+    let mut open_one = |stream: &StreamPlan, journal: JournalId| {
+        let name = &stream.stream.name;
+        let path = dir.join(cursor::file_name(name, journal));
         let opened = CursorRecord::open(disk, &path, journal, identity.node)
             .map_err(on_disk("open a cursor record", &dir))?;
-        if let Some(damage) = &opened.damage {
-            tracing::error!(path = %path.display(), %damage, "a slot of a cursor record does not hold; the other one counts");
+        if let Some(finding) = opened.finding() {
+            tracing::error!("{finding}");
+            notices.push(findings::notice_of(journal, &finding));
         }
-        Ok(opened)
+        Ok(OpenedLane { journal, opened })
     };
     let streams = plan.streams.iter();
     streams
         .map(|stream| {
-            (0..identity.journals)
-                .map(|number| open_one(stream, number))
-                .collect()
+            let journals = journals_of(stream, identity.journals).into_iter();
+            journals.map(|journal| open_one(stream, journal)).collect()
         })
         .collect()
 }
@@ -368,26 +422,35 @@ fn warn_of_streams_gone(disk: &dyn Disk, plan: &Plan, dir: &Path) {
     }
 }
 
-fn open_lanes(
-    stream: &StreamPlan,
-    opened: Vec<OpenedCursor>,
-    journals: &[OpenJournal],
-    disk: &Arc<dyn Disk>,
+/// What lanes are opened with.
+struct LaneOpener<'a> {
+    journals: &'a [OpenJournal],
+    internal: &'a InternalJournal,
+    disk: &'a Arc<dyn Disk>,
     direct: bool,
-) -> Result<Vec<LaneParts>, StartError> {
-    let mut lanes = Vec::new();
-    for (
-        OpenedCursor {
-            mut record,
-            state,
-            damage,
-        },
-        journal,
-    ) in opened.into_iter().zip(journals)
-    {
-        let (catalog, tail) = (Arc::clone(&journal.catalog), Arc::clone(&journal.tail));
-        let id = journal.files.journal;
-        let mut reader = Reader::new(id, Arc::clone(disk), direct, catalog, tail);
+}
+
+impl LaneOpener<'_> {
+    fn open_all(
+        &self,
+        stream: &StreamPlan,
+        opened: Vec<OpenedLane>,
+    ) -> Result<Vec<LaneParts>, StartError> {
+        let lanes = opened.into_iter();
+        lanes.map(|lane| self.open(stream, lane)).collect()
+    }
+
+    fn open(&self, stream: &StreamPlan, lane: OpenedLane) -> Result<LaneParts, StartError> {
+        let OpenedLane {
+            journal,
+            opened:
+                OpenedCursor {
+                    mut record,
+                    state,
+                    damage,
+                },
+        } = lane;
+        let mut reader = self.reader(journal);
         let state = match state {
             Some(state) => state,
             None => {
@@ -395,7 +458,7 @@ fn open_lanes(
                 // stream begins with all there is, which may repeat events but loses none.
                 let from = damage.map_or(stream.stream.from, |_| StartAt::Start);
                 let start = start_of(&mut reader, from)
-                    .map_err(on_disk("read the journal", &journal.files.dir))?;
+                    .map_err(on_disk("read the journal for the start of", record.path()))?;
                 let state = CursorState {
                     start,
                     cursor: start,
@@ -405,23 +468,36 @@ fn open_lanes(
                 for _slot in 0..2 {
                     record
                         .write(&state)
-                        .map_err(on_disk("write a cursor record", &journal.files.dir))?;
+                        .map_err(|error| on_disk("write the record", record.path())(error))?;
                 }
                 state
             }
         };
-        let cursor = Arc::new(AtomicU64::new(state.cursor.0));
-        let status = Arc::new(ArcSwap::from_pointee(status_of(id, &state)));
-        lanes.push(LaneParts {
-            journal: id,
+        let name = Arc::clone(&stream.stream.name);
+        let hold = Arc::new(Hold::new(name, stream.hold.clone(), state.cursor));
+        let status = Arc::new(ArcSwap::from_pointee(status_of(journal, &state)));
+        Ok(LaneParts {
+            journal,
             state,
             record,
             reader,
             status,
-            cursor,
-        });
+            hold,
+        })
     }
-    Ok(lanes)
+
+    fn reader(&self, journal: JournalId) -> Reader {
+        let numbered = self
+            .journals
+            .iter()
+            .find(|known| known.files.journal == journal);
+        let (catalog, tail) = match numbered {
+            Some(known) => (&known.catalog, &known.tail),
+            None => (self.internal.catalog(), self.internal.tail()),
+        };
+        let (catalog, tail) = (Arc::clone(catalog), Arc::clone(tail));
+        Reader::new(journal, Arc::clone(self.disk), self.direct, catalog, tail)
+    }
 }
 
 /// Where a stream without a cursor begins in a journal.

@@ -4,14 +4,14 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use tokio::sync::{mpsc, watch};
 
-use crate::audit::AuditLog;
+use crate::audit::{Action, AuditLog, Notice};
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::config::plan::{InputPlan, Plan, StreamPlan};
@@ -24,12 +24,15 @@ use crate::journal::internal::{InternalJournal, InternalRequest};
 use crate::journal::keeper::{Keeper, KeeperCounters, KeeperHandle, KeptJournal};
 use crate::journal::writer::Writer;
 use crate::metrics::latency::Latency;
-use crate::node::audit;
+use crate::node::audit::{self, AuditParts};
 use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts};
+use crate::node::findings;
+use crate::node::identity::Identity;
 use crate::node::open::{OpenJournal, OpenNode, input_settings, on_disk};
 use crate::node::{Node, StartError, Threads};
 use crate::os::clock::Clock;
 use crate::os::disk::Disk;
+use crate::position::JournalId;
 use crate::shard::listen::{self, Listening};
 use crate::shard::mailbox::{ConnectionCounts, Message, ShardHandle};
 use crate::shard::run::{self, ShardInput, ShardLedger, ShardParts};
@@ -39,7 +42,8 @@ use crate::sink::settings::SinkSettings;
 const INTERNAL_REQUESTS_MAX: usize = 256;
 
 impl OpenNode {
-    /// Starts every thread; events are taken from now on.
+    /// Starts every thread; events are taken from now on. What the start found is durable as
+    /// audit events before a stream runs, and the start itself when this returns.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -56,70 +60,190 @@ impl OpenNode {
             internal,
             internal_counters,
             lanes,
+            findings,
         } = self;
         let budget = Budget::new(plan.memory_bytes_max);
         // The plan was refused if it could not hold this; a data directory made with more
         // journals than the plan knows may ask for more than there is, and then goes without.
         let fixed = budget.take(plan.memory_bytes_fixed(journals.len()));
-        let (internal, internal_thread) = start_internal(internal)?;
+        let ledgers: Vec<_> = journals.iter().map(ledger_of).collect();
+        let internal_tail = Arc::clone(internal.tail());
+        let recording = Recording::start(internal, &clock, identity.node, &ledgers)?;
+        findings::record(&recording.audit, findings);
+        let ground = Ground {
+            plan,
+            disk,
+            clock,
+            direct,
+            budget,
+            audit: recording.audit,
+        };
+        let path = DataPath::start(&ground, recording.internal, journals, ledgers, lanes)?;
+        let observed = Arc::new(Observed {
+            clock: Arc::clone(&ground.clock),
+            data_dir: identity.dir.clone(),
+            inputs: path.inputs.iter().map(ServedInput::observed).collect(),
+            journals: path.observed_journals,
+            streams: path.observed_streams,
+            keeper: path.keeper_counters,
+            internal: internal_counters,
+            internal_tail,
+            budget: ground.budget.clone(),
+            ready: Arc::default(),
+            codec: best_codec(CompressionLevel::FASTEST).name(),
+        });
+        let (stop_control, control) = start_control(admin, &observed)?;
+        let (stop_listening, listen) = start_listening(listeners, &path.inputs, &path.shards)?;
+        findings::record(
+            &ground.audit,
+            vec![notice_of_start(&ground.plan, &identity)],
+        );
+        observed.ready.store(true, Ordering::Release);
+        Ok(Node {
+            observed,
+            shards: path.shards,
+            stop_listening,
+            stop_streams: path.stop_streams,
+            stop_control,
+            keeper: path.keeper,
+            audit: Some(ground.audit),
+            threads: Threads {
+                listen: Some(listen),
+                shards: path.shard_threads,
+                streams: path.stream_threads,
+                audit: Some(recording.audit_thread),
+                internal: Some(recording.internal_thread),
+                keeper: Some(path.keeper_thread),
+                control: Some(control),
+            },
+            drain_timeout: ground.plan.drain_timeout,
+            _fixed: fixed,
+            identity,
+        })
+    }
+}
+
+/// What every part is started with.
+struct Ground {
+    plan: Plan,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    direct: bool,
+    budget: Budget,
+    audit: AuditLog,
+}
+
+/// What a journal's shard publishes, from before the shard runs.
+type Ledger = Arc<ArcSwap<ShardLedger>>;
+
+fn ledger_of(journal: &OpenJournal) -> (JournalId, Ledger) {
+    let recovered = &journal.recovered;
+    let ledger = ArcSwap::from_pointee(ShardLedger {
+        settled: recovered.totals.clone(),
+        durable_end: recovered.start.next,
+        chain: recovered.start.chain,
+        ..ShardLedger::default()
+    });
+    (journal.files.journal, Arc::new(ledger))
+}
+
+/// The internal journal and the audit thread before it.
+struct Recording {
+    audit: AuditLog,
+    internal: Sender<InternalRequest>,
+    audit_thread: JoinHandle<()>,
+    internal_thread: JoinHandle<()>,
+}
+
+impl Recording {
+    fn start(
+        journal: InternalJournal,
+        clock: &Arc<dyn Clock>,
+        node: [u8; 16],
+        ledgers: &[(JournalId, Ledger)],
+    ) -> Result<Self, StartError> {
+        let (internal, internal_thread) = start_internal(journal)?;
         let (audit, reports) = AuditLog::new();
-        let audit_thread = audit::spawn(reports, internal.clone()).map_err(StartError::Thread)?;
-        let (keeper, keeper_thread, keeper_counters) =
-            start_keeper(&plan, &journals, &lanes, &clock, &audit)?;
+        let audit_thread = audit::spawn(AuditParts {
+            reports,
+            internal: internal.clone(),
+            clock: Arc::clone(clock),
+            node,
+            journals: ledgers.to_vec(),
+        });
+        Ok(Self {
+            audit,
+            internal,
+            audit_thread: audit_thread.map_err(StartError::Thread)?,
+            internal_thread,
+        })
+    }
+}
+
+/// What is told of a start.
+fn notice_of_start(plan: &Plan, identity: &Identity) -> Notice {
+    let node = uuid::Uuid::from_bytes(identity.node);
+    // Secrets are not shown in a plan's text; with others it has the same id.
+    let plan_id = uuid::Uuid::new_v5(&node, format!("{plan:?}").as_bytes());
+    Notice::new(Action::NodeStart, "", "started")
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .text("node", node.to_string())
+        .text("plan", plan_id.to_string())
+        .number("journals", u64::from(identity.journals))
+        .number("shards", plan.shard.count as u64)
+        .number("inputs", plan.inputs.len() as u64)
+        .number("streams", plan.streams.len() as u64)
+}
+
+/// Keeper, shards and streams, started.
+struct DataPath {
+    inputs: Vec<ServedInput>,
+    shards: Vec<ShardHandle>,
+    shard_threads: Vec<ShardThread>,
+    observed_journals: Vec<ObservedJournal>,
+    stream_threads: Vec<StreamThread>,
+    observed_streams: Vec<ObservedStream>,
+    stop_streams: watch::Sender<StopPhase>,
+    keeper: KeeperHandle,
+    keeper_thread: JoinHandle<()>,
+    keeper_counters: Arc<KeeperCounters>,
+}
+
+impl DataPath {
+    fn start(
+        ground: &Ground,
+        internal: Sender<InternalRequest>,
+        journals: Vec<OpenJournal>,
+        ledgers: Vec<(JournalId, Ledger)>,
+        lanes: Vec<Vec<LaneParts>>,
+    ) -> Result<Self, StartError> {
+        let (keeper, keeper_thread, keeper_counters) = start_keeper(ground, &journals, &lanes)?;
+        let plan = &ground.plan;
         let inputs: Vec<ServedInput> = plan.inputs.iter().map(serve_input).collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
+        let (streams, stop_streams) = StreamStarter::new(ground, journals.len());
+        let (stream_threads, observed_streams) = streams.start_all(&plan.streams, lanes)?;
         let starter = ShardStarter {
-            plan: &plan,
+            ground,
             inputs: &inputs,
             shards: &shards,
             keeper: &keeper,
             internal,
-            audit: &audit,
-            budget: &budget,
-            clock: &clock,
-            direct,
         };
-        let (streams, stop_streams) = StreamStarter::new(&disk, &clock, &audit, journals.len());
-        let (stream_threads, observed_streams) = streams.start_all(&plan.streams, lanes)?;
+        let journals = journals.into_iter().zip(ledgers);
         let (shard_threads, observed_journals) = starter.start_all(mailboxes, journals)?;
-        let ready = Arc::new(AtomicBool::new(false));
-        let observed = Arc::new(Observed {
-            clock,
-            data_dir: identity.dir.clone(),
-            inputs: inputs.iter().map(ServedInput::observed).collect(),
-            journals: observed_journals,
-            streams: observed_streams,
-            keeper: keeper_counters,
-            internal: internal_counters,
-            budget,
-            ready: Arc::clone(&ready),
-            codec: best_codec(CompressionLevel::FASTEST).name(),
-        });
-        let (stop_control, control) = start_control(admin, &observed)?;
-        let (stop_listening, listen) = start_listening(listeners, &inputs, &shards)?;
-        ready.store(true, std::sync::atomic::Ordering::Release);
-        Ok(Node {
-            observed,
-            ready,
+        Ok(Self {
+            inputs,
             shards,
-            stop_listening,
+            shard_threads,
+            observed_journals,
+            stream_threads,
+            observed_streams,
             stop_streams,
-            stop_control,
             keeper,
-            audit: Some(audit),
-            threads: Threads {
-                listen: Some(listen),
-                shards: shard_threads,
-                streams: stream_threads,
-                audit: Some(audit_thread),
-                internal: Some(internal_thread),
-                keeper: Some(keeper_thread),
-                control: Some(control),
-            },
-            drain_timeout: plan.drain_timeout,
-            _fixed: fixed,
-            identity,
+            keeper_thread,
+            keeper_counters,
         })
     }
 }
@@ -194,10 +318,8 @@ fn serve_input(input: &InputPlan) -> ServedInput {
 
 /// What every stream is started with.
 struct StreamStarter<'a> {
+    ground: &'a Ground,
     journals: usize,
-    disk: &'a Arc<dyn Disk>,
-    clock: &'a Arc<dyn Clock>,
-    audit: &'a AuditLog,
     stop: watch::Receiver<StopPhase>,
 }
 
@@ -205,18 +327,11 @@ struct StreamStarter<'a> {
 type StreamThread = (Arc<str>, JoinHandle<io::Result<()>>);
 
 impl<'a> StreamStarter<'a> {
-    fn new(
-        disk: &'a Arc<dyn Disk>,
-        clock: &'a Arc<dyn Clock>,
-        audit: &'a AuditLog,
-        journals: usize,
-    ) -> (Self, watch::Sender<StopPhase>) {
+    fn new(ground: &'a Ground, journals: usize) -> (Self, watch::Sender<StopPhase>) {
         let (sender, stop) = watch::channel(StopPhase::Running);
         let starter = Self {
+            ground,
             journals,
-            disk,
-            clock,
-            audit,
             stop,
         };
         (starter, sender)
@@ -235,9 +350,9 @@ impl<'a> StreamStarter<'a> {
                 plan: stream.clone(),
                 lanes,
                 journals: self.journals,
-                disk: Arc::clone(self.disk),
-                clock: Arc::clone(self.clock),
-                audit: self.audit.clone(),
+                disk: Arc::clone(&self.ground.disk),
+                clock: Arc::clone(&self.ground.clock),
+                audit: self.ground.audit.clone(),
                 latency,
                 stop: self.stop.clone(),
             });
@@ -250,27 +365,27 @@ impl<'a> StreamStarter<'a> {
 
 /// What every shard is started with.
 struct ShardStarter<'a> {
-    plan: &'a Plan,
+    ground: &'a Ground,
     inputs: &'a [ServedInput],
     shards: &'a [ShardHandle],
     keeper: &'a KeeperHandle,
     internal: Sender<InternalRequest>,
-    audit: &'a AuditLog,
-    budget: &'a Budget,
-    clock: &'a Arc<dyn Clock>,
-    direct: bool,
 }
 
 /// A shard's thread, with what the disk said when it ended.
 type ShardThread = JoinHandle<io::Result<()>>;
 
+/// A journal with what its shard publishes.
+type LedgeredJournal = (OpenJournal, (JournalId, Ledger));
+
 impl ShardStarter<'_> {
     /// Starts a shard for each mailbox. Journals beyond them take no events; streams deliver
-    /// what is in them. Only shards keep a way to the internal journal: it ends after them.
+    /// what is in them. Only shards and the audit thread keep a way to the internal journal: it
+    /// ends after them.
     fn start_all(
         self,
         mailboxes: Vec<mpsc::UnboundedReceiver<Message>>,
-        journals: Vec<OpenJournal>,
+        journals: impl Iterator<Item = LedgeredJournal>,
     ) -> Result<(Vec<ShardThread>, Vec<ObservedJournal>), StartError> {
         let (mut threads, mut observed) = (Vec::new(), Vec::new());
         for (number, (mailbox, journal)) in mailboxes.into_iter().zip(journals).enumerate() {
@@ -285,23 +400,26 @@ impl ShardStarter<'_> {
         &self,
         number: usize,
         mailbox: mpsc::UnboundedReceiver<Message>,
-        journal: OpenJournal,
+        (journal, (id, ledger)): LedgeredJournal,
     ) -> Result<(ShardThread, ObservedJournal), StartError> {
+        let Ground {
+            plan,
+            clock,
+            direct,
+            budget,
+            audit,
+            ..
+        } = self.ground;
         let OpenJournal {
             catalog,
             tail,
             recovered,
-            files,
+            ..
         } = journal;
         let latency = Latency::default();
-        let ledger = Arc::new(ArcSwap::from_pointee(ShardLedger {
-            settled: recovered.totals.clone(),
-            durable_end: recovered.start.next,
-            ..ShardLedger::default()
-        }));
         let handle = self.shards[number].clone();
         let observed = ObservedJournal {
-            id: files.journal,
+            id,
             ledger: Arc::clone(&ledger),
             tail: Arc::clone(&tail),
             shard: handle.clone(),
@@ -312,33 +430,28 @@ impl ShardStarter<'_> {
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != number);
+        let inputs = self.inputs.iter().map(|input| input.shard.clone());
         let thread = run::spawn(ShardParts {
             number,
-            settings: self.plan.shard.clone(),
-            inputs: self
-                .inputs
-                .iter()
-                .map(|input| input.shard.clone())
-                .collect(),
-            writer: Some(Writer::new(
-                recovered.start,
-                self.plan.journal.write_bytes_max,
-            )),
+            settings: plan.shard.clone(),
+            inputs: inputs.collect(),
+            writer: Some(Writer::new(recovered.start, plan.journal.write_bytes_max)),
             totals: recovered.totals,
             received_last: recovered.received_last,
-            pending_bytes_max: self.plan.journal.pending_bytes_max,
-            direct: self.direct,
+            pending_bytes_max: plan.journal.pending_bytes_max,
+            direct: *direct,
+            id,
             journal: number,
             catalog,
             tail,
             keeper: self.keeper.clone(),
             internal: self.internal.clone(),
-            audit: self.audit.clone(),
+            audit: audit.clone(),
             peers: others.map(|(_, shard)| shard.clone()).collect(),
             handle,
             mailbox,
-            budget: self.budget.clone(),
-            clock: Arc::clone(self.clock),
+            budget: budget.clone(),
+            clock: Arc::clone(clock),
             latency,
             ledger,
         });
@@ -358,12 +471,11 @@ fn start_internal(
 }
 
 fn start_keeper(
-    plan: &Plan,
+    ground: &Ground,
     journals: &[OpenJournal],
     lanes: &[Vec<LaneParts>],
-    clock: &Arc<dyn Clock>,
-    audit: &AuditLog,
 ) -> Result<(KeeperHandle, JoinHandle<()>, Arc<KeeperCounters>), StartError> {
+    let plan = &ground.plan;
     let counters = Arc::<KeeperCounters>::default();
     let kept = journals
         .iter()
@@ -371,9 +483,11 @@ fn start_keeper(
         .map(|(number, journal)| KeptJournal {
             files: journal.files.clone(),
             catalog: Arc::clone(&journal.catalog),
-            cursors: lanes
+            holds: lanes
                 .iter()
-                .map(|stream| Arc::clone(&stream[number].cursor))
+                .flatten()
+                .filter(|lane| lane.journal == journal.files.journal)
+                .map(|lane| Arc::clone(&lane.hold))
                 .collect(),
             // A journal without a shard is never written.
             spares: if number < plan.shard.count {
@@ -385,9 +499,9 @@ fn start_keeper(
     let keeper = Keeper::new(
         kept.collect(),
         plan.room.clone(),
-        Arc::clone(clock),
+        Arc::clone(&ground.clock),
         Arc::clone(&counters),
-        audit.clone(),
+        ground.audit.clone(),
     )
     .map_err(on_disk("look for spare segments", &plan.journal.dir))?;
     let (sender, receiver) = crossbeam_channel::unbounded();

@@ -1,7 +1,7 @@
-//! Where and how eagerly the current thread runs: its core and its nice value.
+//! Where the current thread runs: its core.
 //!
-//! Both are wishes: a container may allow fewer cores than there are, or none of them to be
-//! chosen. The caller logs a refusal and goes on.
+//! A wish: a container may allow fewer cores than there are, or none of them to be chosen. The
+//! caller logs a refusal and goes on.
 
 use std::io;
 
@@ -36,17 +36,6 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
         .collect())
 }
 
-/// Sets the nice value of the current thread: 0 is usual, 19 yields to everyone. Lowering it
-/// takes a privilege.
-///
-/// # Errors
-/// When the system refuses.
-pub fn set_nice(nice: i32) -> io::Result<()> {
-    // On Linux a nice value belongs to a thread, and the call takes a thread's id.
-    let thread = rustix::thread::gettid();
-    Ok(rustix::process::setpriority_process(Some(thread), nice)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,19 +54,5 @@ mod tests {
             assert_eq!(allowed_cores().unwrap(), [cores[0]]);
         });
         assert!(!allowed_cores().unwrap().is_empty());
-    }
-
-    #[test]
-    fn nice_changes_this_thread_alone() {
-        let nice_of_caller = || {
-            let thread = rustix::thread::gettid();
-            rustix::process::getpriority_process(Some(thread)).unwrap()
-        };
-        let before = nice_of_caller();
-        on_own_thread(move || {
-            set_nice(19).unwrap();
-            assert_eq!(nice_of_caller(), 19);
-        });
-        assert_eq!(nice_of_caller(), before);
     }
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod lock_holder;
 pub mod memory_disk;
 pub mod overlay_disk;
+pub mod priority;
 pub mod real_disk;
 pub mod signals;
 pub mod simd;

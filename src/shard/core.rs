@@ -17,6 +17,7 @@ use crate::event::{InputId, LabelRun};
 use crate::ingest::door::GateState;
 use crate::ingest::fate::Waiter;
 use crate::ingest::gather::GatheredBlock;
+use crate::ingest::reject::RejectTotal;
 use crate::journal::writer::{
     ClosedBlock, GroupWrite, OpenedSegment, SealOrder, SegmentOrder, Writer, WriterAction,
 };
@@ -88,6 +89,8 @@ pub enum ShardAction {
         lines: Vec<u8>,
         /// How many.
         count: u32,
+        /// The lines they tell of, by input, sender and reason.
+        totals: Vec<RejectTotal>,
     },
     /// Compress on another core, then report the slot.
     HandOut {
@@ -373,19 +376,21 @@ impl ShardCore {
             events,
             mut runs,
             counts,
-            rejects,
+            mut rejects,
             waiters,
             ..
         } = block;
         self.actions.push_back(ShardAction::Recycle(compressed.raw));
         let ticket = (!rejects.is_empty()).then(|| {
             self.next_ticket += 1;
+            let totals = rejects.take_totals();
             let (lines, count) = rejects.into_lines();
             let ticket = self.next_ticket;
             self.actions.push_back(ShardAction::Record {
                 ticket,
                 lines,
                 count,
+                totals,
             });
             ticket
         });

@@ -3,6 +3,7 @@
 pub mod core;
 pub mod listen;
 pub mod mailbox;
+pub mod notices;
 pub mod placement;
 pub mod run;
 pub mod settings;

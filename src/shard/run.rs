@@ -27,7 +27,8 @@ use crate::ingest::gather::{CloseAfter, Gather};
 use crate::ingest::http::{self, HttpCounters, HttpInput};
 use crate::ingest::settings::{HttpSettings, TcpSettings};
 use crate::ingest::tcp::{self, TcpCounters, TcpInput};
-use crate::journal::internal::InternalRequest;
+use crate::journal::format::ChainHash;
+use crate::journal::internal::{InternalRequest, RecordKind};
 use crate::journal::keeper::{KeeperHandle, KeeperRequest, Ordered};
 use crate::journal::segments::Catalog;
 use crate::journal::tail::Tail;
@@ -38,9 +39,10 @@ use crate::os::affinity;
 use crate::os::clock::Clock;
 use crate::os::durable::{DurableWriter, WriteRequest, WriterMode};
 use crate::os::sockets;
-use crate::position::{Offset, Timestamp};
+use crate::position::{JournalId, Offset, Timestamp};
 use crate::shard::core::{ShardAction, ShardCore, compress};
 use crate::shard::mailbox::{ConnectionPermit, Message, ShardHandle};
+use crate::shard::notices::{self, GateTold};
 use crate::shard::settings::ShardSettings;
 
 /// Tasks a shard runs before it looks at its sockets again. Small, because one task may work
@@ -80,6 +82,8 @@ pub struct ShardLedger {
     pub open: u64,
     /// Events below are durable.
     pub durable_end: Offset,
+    /// Chain hash of the last durable block; zero before the first.
+    pub chain: ChainHash,
     /// Whether lines are taken.
     pub gate: GateState,
 }
@@ -103,6 +107,8 @@ pub struct ShardParts {
     pub pending_bytes_max: usize,
     /// The journal's files are open for direct I/O.
     pub direct: bool,
+    /// The journal.
+    pub id: JournalId,
     /// Index of the journal at the keeper.
     pub journal: usize,
     /// Segments of the journal.
@@ -200,6 +206,10 @@ struct Shard {
     /// When a refused segment is ordered again.
     order_again: Option<Duration>,
     no_room: bool,
+    /// What the audit log knows of the gate.
+    told: GateTold,
+    /// What the disk said last.
+    last_error: String,
     /// Set when [`Message::Stop`] came: until then connections may finish.
     stopping: Option<Duration>,
     /// Connections open on this shard.
@@ -245,6 +255,8 @@ impl Shard {
             records: VecDeque::new(),
             order_again: None,
             no_room: false,
+            told: GateTold::default(),
+            last_error: String::new(),
             stopping: None,
             open: Rc::default(),
             parts,
@@ -390,7 +402,13 @@ impl Shard {
                 ticket,
                 lines,
                 count,
-            } => self.record(ticket, lines, count),
+                totals,
+            } => {
+                for total in totals {
+                    self.parts.audit.tell(notices::of_rejects(total));
+                }
+                self.record(ticket, lines, count);
+            }
             ShardAction::HandOut { slot, raw, raw_len } => self.hand_out(slot, raw, raw_len),
             ShardAction::Recycle(raw) => self.door.gather().recycle(raw),
             ShardAction::Settle(waiter) => waiter.fate.settle(waiter.line),
@@ -411,6 +429,7 @@ impl Shard {
             handle.send(Message::Recorded { ticket, durable }).ok();
         });
         let request = InternalRequest {
+            kind: RecordKind::Reject,
             lines,
             count,
             answer,
@@ -471,8 +490,9 @@ impl Shard {
                 self.no_room = false;
                 self.core.opened(opened);
             }
-            Message::Ordered(Ordered::Failed(_)) => {
+            Message::Ordered(Ordered::Failed(error)) => {
                 self.no_room = false;
+                self.last_error = format!("put a segment to use: {error}");
                 self.core.open_failed();
                 self.order_again = Some(self.parts.clock.now().monotonic + ORDER_AGAIN);
             }
@@ -533,6 +553,7 @@ impl Shard {
     fn written(&mut self, ticket: u64, result: io::Result<()>) {
         if let Err(error) = &result {
             tracing::error!(shard = self.parts.number, %error, "write the journal");
+            self.last_error = format!("write the journal: {error}");
         }
         self.core.written(ticket, result.is_ok());
     }
@@ -580,16 +601,20 @@ impl Shard {
             other => other,
         };
         self.door.set_state(gate);
+        for notice in self.told.moved(self.parts.id, gate, &self.last_error) {
+            self.parts.audit.tell(notice);
+        }
         let open = core.open_lines() + self.door.gather().open_received();
-        let durable_end = core.writer().durable_end();
+        let (durable_end, chain) = (core.writer().durable_end(), core.writer().durable_chain());
         let known = self.parts.ledger.load();
-        let moved = known.durable_end != durable_end || known.settled != core.settled();
+        let moved = known.chain != chain || known.settled != core.settled();
         if moved || known.open != open || known.gate != gate {
             let settled = core.settled().to_vec();
             let ledger = ShardLedger {
                 settled,
                 open,
                 durable_end,
+                chain,
                 gate,
             };
             self.parts.ledger.store(Arc::new(ledger));

@@ -69,6 +69,9 @@ pub struct Lane {
     /// What lies behind the last part read, until the batch before it is gone.
     behind: Option<Behind>,
     attempt: u32,
+    /// No try begins before this time. It outlives the batch: what is cut in the place of a
+    /// discarded one waits as long as the destination asked for.
+    not_before: Duration,
     draining: bool,
 }
 
@@ -88,8 +91,10 @@ enum Phase {
 
 #[derive(Debug, Clone)]
 enum Behind {
-    Gap(OffsetRange),
+    Gap(OffsetRange, DiscardReason),
     Block(Arc<Block>),
+    /// Events up to here are not for this stream.
+    Passed(Offset),
 }
 
 impl Lane {
@@ -119,6 +124,7 @@ impl Lane {
             unrecorded: None,
             behind: None,
             attempt: 0,
+            not_before: Duration::ZERO,
             draining: false,
         }
     }
@@ -171,14 +177,21 @@ impl Lane {
         self.since.get_or_insert(now);
     }
 
-    /// The events at the offset asked for cannot be read any more.
-    pub fn gap(&mut self, range: OffsetRange) {
+    /// The events at the offset asked for cannot be read any more, for this reason.
+    pub fn gap(&mut self, range: OffsetRange, reason: DiscardReason) {
         debug_assert!(range.first <= self.next && !range.is_empty());
         self.phase = Phase::Filling;
-        self.behind = Some(Behind::Gap(OffsetRange {
-            first: self.next,
-            ..range
-        }));
+        let first = self.next;
+        self.behind = Some(Behind::Gap(OffsetRange { first, ..range }, reason));
+    }
+
+    /// The block that holds the offset asked for, which is not for this stream: its events are
+    /// filtered. Where they are part of a cut that was recorded, they are sent as they were cut.
+    pub fn pass(&mut self, block: Arc<Block>, now: Duration) {
+        self.read(block, now);
+        if let Some(Behind::Block(block)) = self.behind.take_if(|_| self.state.cuts.is_empty()) {
+            self.behind = Some(Behind::Passed(block.range().end));
+        }
     }
 
     /// The offset asked for is not durable yet.
@@ -205,7 +218,7 @@ impl Lane {
     pub fn recorded(&mut self) {
         self.unrecorded = None;
         if self.phase == Phase::Cut {
-            self.phase = Phase::Sending;
+            self.phase = Phase::Retrying(self.not_before);
         }
     }
 
@@ -230,6 +243,7 @@ impl Lane {
     /// The try failed; the next one is due at `again`.
     pub fn failed(&mut self, again: Duration) {
         self.attempt = self.attempt.saturating_add(1);
+        self.not_before = again;
         self.phase = Phase::Retrying(again);
     }
 
@@ -260,42 +274,58 @@ impl Lane {
     /// A block of the batch that is out does not hold: its events are given up, and what is
     /// left of the batch is cut anew.
     pub fn unreadable(&mut self, lost: OffsetRange, now: Duration) {
+        self.give_up(lost, DiscardReason::Damaged, now);
+    }
+
+    /// Policy gives up all events below `to`. Cuts below are gone, and one that reaches beyond
+    /// is cut anew behind it. The destination is no better for it: its next try is due when it
+    /// was.
+    pub fn discard_to(&mut self, to: Offset, reason: DiscardReason, now: Duration) {
+        let first = self.state.cursor;
+        if to <= first {
+            return;
+        }
+        self.state.cuts.retain_mut(|cut| {
+            cut.range.first = cut.range.first.max(to);
+            cut.range.first < cut.range.end
+        });
+        self.discard(OffsetRange { first, end: to }, reason, now);
+        self.begin_next(now);
+    }
+
+    /// Gives up what of the front cut is lost, and cuts the rest anew.
+    fn give_up(&mut self, lost: OffsetRange, reason: DiscardReason, now: Duration) {
         let cut = self.state.cuts[0];
         if lost.first > cut.range.first {
             let mut before = cut;
             before.range.end = lost.first;
             self.state.cuts[0] = before;
-            self.restart_front();
         } else {
+            let first = cut.range.first;
             let end = lost.end.min(cut.range.end);
             self.state.cuts.remove(0);
             if end < cut.range.end {
-                let rest = OffsetRange {
-                    first: end,
-                    end: cut.range.end,
-                };
-                self.state.cuts.insert(0, Cut { range: rest, ..cut });
+                let mut rest = cut;
+                rest.range.first = end;
+                self.state.cuts.insert(0, rest);
             }
-            self.discard(
-                OffsetRange {
-                    first: cut.range.first,
-                    end,
-                },
-                DiscardReason::Damaged,
-                now,
-            );
-            self.restart_front();
+            self.discard(OffsetRange { first, end }, reason, now);
         }
+        self.restart_front();
     }
 
     /// Gathers parts until there is a batch to cut; `None` when the phase changed.
     fn fill(&mut self, now: Duration) -> Option<LaneAction> {
         match self.behind.clone() {
-            Some(Behind::Gap(range)) => {
-                self.pass_gap(range, now);
+            Some(Behind::Gap(range, reason)) => {
+                self.pass_gap(range, reason, now);
                 None
             }
             Some(Behind::Block(block)) => self.take(block),
+            Some(Behind::Passed(end)) => {
+                self.pass_filtered(end, now);
+                None
+            }
             None if self.again().is_some_and(|cut| self.next >= cut.range.end) => {
                 // The front cut is whole again: it is recorded already, but after a split it
                 // may not be, and once more costs little.
@@ -413,11 +443,11 @@ impl Lane {
         self.parts.push(BatchPart { block, range });
     }
 
-    fn pass_gap(&mut self, range: OffsetRange, now: Duration) {
+    fn pass_gap(&mut self, range: OffsetRange, reason: DiscardReason, now: Duration) {
         if self.again().is_some() {
             // Part of a recorded cut is gone: what is left of it is cut anew.
             self.behind = None;
-            self.unreadable(range, now);
+            self.give_up(range, reason, now);
             return;
         }
         if !self.parts.is_empty() {
@@ -425,8 +455,22 @@ impl Lane {
             return;
         }
         self.behind = None;
-        self.discard(range, DiscardReason::Damaged, now);
+        self.discard(range, reason, now);
         self.next = range.end;
+    }
+
+    /// The batch before what is not for this stream is cut first: a cut has no gaps.
+    fn pass_filtered(&mut self, end: Offset, now: Duration) {
+        if !self.parts.is_empty() {
+            self.cut();
+            return;
+        }
+        self.behind = None;
+        self.since = None;
+        self.state.counts.filtered += end.events_since(self.next);
+        self.state.cursor = end;
+        self.next = end;
+        self.unrecorded.get_or_insert(now);
     }
 
     fn discard(&mut self, range: OffsetRange, reason: DiscardReason, now: Duration) {

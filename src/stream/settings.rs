@@ -14,6 +14,20 @@ pub struct StreamSettings {
     pub from: StartAt,
     /// When a batch is cut.
     pub batch: BatchLimits,
+    /// Whether it delivers audit events.
+    pub audit: AuditChoice,
+}
+
+/// Whether a stream delivers audit events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditChoice {
+    /// None. The default.
+    #[default]
+    None,
+    /// Besides all other events.
+    With,
+    /// And nothing else.
+    Only,
 }
 
 /// Where a new stream begins.

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use crate::batch::{Compression, CursorState};
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::block::{Block, CodecId};
+use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
@@ -20,6 +21,8 @@ use crate::stream::settings::BatchLimits;
 struct Journal {
     blocks: Vec<Arc<Block>>,
     gaps: Vec<OffsetRange>,
+    /// First offsets of the blocks that are not for the stream.
+    passed: Vec<Offset>,
     end: Offset,
 }
 
@@ -35,6 +38,7 @@ fn journal(shape: &[(u32, bool, bool)]) -> Journal {
     let mut journal = Journal {
         blocks: Vec::new(),
         gaps: Vec::new(),
+        passed: Vec::new(),
         end: Offset(0),
     };
     let mut segment = 0;
@@ -82,6 +86,8 @@ enum Reply {
     CrashAfter,
     /// The node crashes before the destination has it.
     CrashBefore,
+    /// It hangs until policy gives up so many events.
+    Discard(u64),
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
@@ -94,26 +100,59 @@ fn reply() -> impl Strategy<Value = Reply> {
     ]
 }
 
+fn reply_or_discard() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        4 => reply(),
+        1 => (1..600_u64).prop_map(Reply::Discard),
+    ]
+}
+
 fn lane(limits: BatchLimits, state: CursorState) -> Lane {
     Lane::new("siem".into(), JournalId(0), limits, state)
 }
 
-/// Runs a lane to its end; gives the ranges the destination got, in order of arrival.
+/// What the destination got, in order of arrival, and what was discarded by policy.
+#[derive(Default)]
+struct Got {
+    batches: Vec<(String, OffsetRange)>,
+    discarded: Vec<OffsetRange>,
+}
+
+/// Gives up so many events behind the cursor, and makes it durable, as the shell does.
+fn discard(lane: &mut Lane, events: u64, end: Offset, now: Duration) -> (OffsetRange, CursorState) {
+    let first = lane.state().cursor;
+    let to = first.plus(events).min(end);
+    lane.discard_to(to, DiscardReason::JournalFull, now);
+    let state = lane.state().clone();
+    assert!(state.balances(), "{state:?}");
+    assert_eq!(state.cursor, to.max(first));
+    assert!(state.cuts.first().is_none_or(|cut| cut.range.first == to));
+    lane.recorded();
+    (OffsetRange { first, end: to }, state)
+}
+
+/// Runs a lane to its end; gives what the destination got and the last state.
 fn run(
     journal: &Journal,
     limits: BatchLimits,
     replies: &[Reply],
+    orders: &[(u64, u64)],
     compression: Compression,
-) -> (Vec<(String, OffsetRange)>, CursorState) {
+) -> (Got, CursorState) {
     let mut encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
     let mut replies = replies.iter().copied();
     let mut durable = CursorState::default();
     let mut running = lane(limits, durable.clone());
     running.drain();
-    let mut got = Vec::new();
+    let mut got = Got::default();
     let mut now = Duration::ZERO;
-    for _step in 0..100_000 {
+    for step in 0..100_000 {
         now += Duration::from_millis(1);
+        if let Some((_, events)) = orders.iter().find(|order| order.0 == step) {
+            let (range, state) = discard(&mut running, *events, journal.end, now);
+            got.discarded.push(range);
+            durable = state;
+        }
         match running.next(now) {
             LaneAction::Read(offset) => read(journal, offset, &mut running, now),
             LaneAction::Measure {
@@ -138,16 +177,21 @@ fn run(
                 let mut crash = false;
                 match replies.next().unwrap_or(Reply::Accept) {
                     Reply::Accept => {
-                        got.push((batch.id.to_string(), batch.id.range));
+                        got.batches.push((batch.id.to_string(), batch.id.range));
                         running.delivered(parcel.raw_bytes, Vec::new(), now);
                     }
                     Reply::Split if running.split() => {}
                     Reply::Fail | Reply::Split => running.failed(now + Duration::from_millis(5)),
                     Reply::CrashAfter => {
-                        got.push((batch.id.to_string(), batch.id.range));
+                        got.batches.push((batch.id.to_string(), batch.id.range));
                         crash = true;
                     }
                     Reply::CrashBefore => crash = true,
+                    Reply::Discard(events) => {
+                        let (range, state) = discard(&mut running, events, journal.end, now);
+                        got.discarded.push(range);
+                        durable = state;
+                    }
                 }
                 if crash {
                     running = lane(limits, durable.clone());
@@ -164,12 +208,17 @@ fn run(
 fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
     let holds = |range: OffsetRange| range.first <= offset && offset < range.end;
     if let Some(block) = journal.blocks.iter().find(|block| holds(block.range())) {
-        lane.read(Arc::clone(block), now);
+        if journal.passed.contains(&block.first) {
+            lane.pass(Arc::clone(block), now);
+        } else {
+            lane.read(Arc::clone(block), now);
+        }
     } else if let Some(gap) = journal.gaps.iter().find(|gap| holds(**gap)) {
-        lane.gap(OffsetRange {
+        let range = OffsetRange {
             first: offset,
             end: gap.end,
-        });
+        };
+        lane.gap(range, DiscardReason::Damaged);
     } else {
         assert_eq!(offset, journal.end);
         lane.end();
@@ -205,12 +254,12 @@ proptest! {
         let journal = journal(&shape);
         let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max };
         let compression = if gzip { Compression::Gzip } else { Compression::Identity };
-        let (got, state) = run(&journal, limits, &replies, compression);
+        let (got, state) = run(&journal, limits, &replies, &[], compression);
         let mut reached = Offset(0);
         let mut seen = std::collections::HashMap::new();
         // Halves of a split are ranges of their own; all else is sent again as it was.
         let may_split = replies.iter().any(|reply| matches!(reply, Reply::Split));
-        for (identity, range) in &got {
+        for (identity, range) in &got.batches {
             if range.first < reached {
                 prop_assert!(may_split || seen.get(&range.first) == Some(identity), "a re-send is the same");
                 reached = reached.max(range.end);
@@ -230,6 +279,122 @@ proptest! {
         prop_assert_eq!(state.counts.discarded[0], lost);
         prop_assert_eq!(state.counts.delivered + lost, journal.end.0);
         prop_assert!(state.cuts.is_empty());
+    }
+
+    #[test]
+    fn every_event_is_delivered_or_discarded_once_in_the_books_whenever_policy_gives_up(
+        shape in proptest::collection::vec((1..400_u32, proptest::bool::weighted(0.2), proptest::bool::weighted(0.1)), 0..20),
+        bytes_max in 200..40_000_u64,
+        records_max in proptest::option::of(1..900_u64),
+        replies in proptest::collection::vec(reply_or_discard(), 0..40),
+        orders in proptest::collection::vec((0..200_u64, 1..900_u64), 0..6),
+    ) {
+        let journal = journal(&shape);
+        let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max };
+        let (got, state) = run(&journal, limits, &replies, &orders, Compression::Gzip);
+        prop_assert_eq!(state.cursor, journal.end);
+        prop_assert!(state.balances());
+        prop_assert!(state.cuts.is_empty());
+        let batches = got.batches.iter().map(|(_, range)| range);
+        let fates: Vec<_> = batches.chain(&got.discarded).chain(&journal.gaps).collect();
+        for offset in 0..journal.end.0 {
+            let has_fate = fates.iter().any(|range| range.first.0 <= offset && offset < range.end.0);
+            prop_assert!(has_fate, "event {} has no fate", offset);
+        }
+        // Batches may have been delivered besides, before a crash or an answer that was lost.
+        let discarded: u64 = got.discarded.iter().map(|range| range.events()).sum();
+        let full = DiscardReason::ALL.iter().position(|reason| *reason == DiscardReason::JournalFull);
+        prop_assert!(state.counts.discarded[full.expect("a reason")] <= discarded);
+        let firsts: Vec<_> = got.batches.iter().map(|(identity, range)| (range.first, identity)).collect();
+        let crashed = replies.iter().any(|reply| matches!(reply, Reply::CrashAfter));
+        prop_assert!(crashed || firsts.is_sorted_by(|one, next| one.0 < next.0), "in order");
+    }
+}
+
+#[test]
+fn a_discard_does_not_try_a_failing_destination_before_its_time() {
+    let journal = journal(&[(10, false, false), (10, false, false)]);
+    let limits = BatchLimits {
+        bytes_max: 1 << 20,
+        age_max: Duration::from_secs(1),
+        records_max: Some(10),
+    };
+    let mut lane = lane(limits, CursorState::default());
+    let at = Duration::from_secs;
+    assert!(matches!(lane.next(at(0)), LaneAction::Read(Offset(0))));
+    read(&journal, Offset(0), &mut lane, at(0));
+    assert!(matches!(lane.next(at(0)), LaneAction::Record(_)));
+    lane.recorded();
+    assert!(matches!(lane.next(at(0)), LaneAction::Deliver(_)));
+    lane.failed(at(60));
+    lane.discard_to(Offset(4), DiscardReason::HoldMax, at(1));
+    assert_eq!(lane.attempt(), 1, "it fails as before");
+    assert!(matches!(lane.next(at(1)), LaneAction::Read(Offset(4))));
+    read(&journal, Offset(4), &mut lane, at(1));
+    let LaneAction::Record(state) = lane.next(at(1)) else {
+        panic!("what is left is cut anew");
+    };
+    let left = OffsetRange {
+        first: Offset(4),
+        end: Offset(10),
+    };
+    assert_eq!(state.cuts.first().map(|cut| cut.range), Some(left));
+    assert!(state.balances());
+    lane.recorded();
+    let LaneAction::Wait { until, .. } = lane.next(at(2)) else {
+        panic!("the destination asked for time");
+    };
+    assert_eq!(until, Some(at(60)));
+    assert!(matches!(lane.next(at(60)), LaneAction::Deliver(_)));
+}
+
+#[test]
+fn a_missing_segment_and_a_damaged_block_are_counted_apart() {
+    let mut lane = lane(
+        BatchLimits {
+            bytes_max: 1 << 20,
+            age_max: Duration::from_secs(1),
+            records_max: None,
+        },
+        CursorState::default(),
+    );
+    let at = Duration::ZERO;
+    let range = |first, end| OffsetRange {
+        first: Offset(first),
+        end: Offset(end),
+    };
+    assert!(matches!(lane.next(at), LaneAction::Read(Offset(0))));
+    lane.gap(range(0, 3), DiscardReason::Missing);
+    assert!(matches!(lane.next(at), LaneAction::Read(Offset(3))));
+    lane.gap(range(3, 5), DiscardReason::Damaged);
+    assert!(matches!(lane.next(at), LaneAction::Read(Offset(5))));
+    assert_eq!(lane.state().counts.discarded, [2, 0, 0, 0, 3]);
+    assert!(lane.state().balances());
+}
+
+proptest! {
+    #[test]
+    fn what_is_not_for_the_stream_is_filtered_and_never_inside_a_batch(
+        shape in proptest::collection::vec((1..40_u32, proptest::bool::weighted(0.2), proptest::bool::weighted(0.1)), 0..30),
+        passed in proptest::collection::vec(any::<bool>(), 30),
+        bytes_max in 200..10_000_u64,
+        replies in proptest::collection::vec(reply(), 0..40),
+    ) {
+        let mut journal = journal(&shape);
+        let not_for_it = journal.blocks.iter().zip(passed).filter(|(_, passed)| *passed);
+        let not_for_it: Vec<_> = not_for_it.map(|(block, _)| block.range()).collect();
+        journal.passed = not_for_it.iter().map(|range| range.first).collect();
+        let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max: None };
+        let (got, state) = run(&journal, limits, &replies, &[], Compression::Identity);
+        for (_, range) in &got.batches {
+            let inside = not_for_it.iter().find(|other| other.first < range.end && range.first < other.end);
+            prop_assert_eq!(inside, None);
+        }
+        let filtered: u64 = not_for_it.iter().map(|range| range.events()).sum();
+        let lost: u64 = journal.gaps.iter().map(|gap| gap.events()).sum();
+        prop_assert_eq!(state.counts.filtered, filtered);
+        prop_assert_eq!(state.counts.delivered + filtered + lost, journal.end.0);
+        prop_assert_eq!(state.cursor, journal.end);
     }
 }
 

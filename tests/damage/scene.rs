@@ -10,7 +10,7 @@ use weir::block::metadata::Metadata;
 use weir::block::{Block, CodecId, raw_crc32};
 use weir::event::InputId;
 use weir::journal::cursor::{self, CursorRecord};
-use weir::journal::internal::{InternalJournal, InternalRequest};
+use weir::journal::internal::{InternalJournal, InternalRequest, RecordKind};
 use weir::journal::reader::{ReadNext, Reader};
 use weir::journal::recovery::{Finding, Recovered, recover};
 use weir::journal::segments::{Catalog, SegmentFiles};
@@ -140,7 +140,8 @@ fn tell_to(catalog: &Catalog, told: &Arc<Mutex<Vec<Finding>>>) {
 fn start_internal(disk: &MemoryDisk, node: [u8; 16], told: &Arc<Mutex<Vec<Finding>>>) -> Journal {
     let files = segment_files(disk, JournalId::INTERNAL, node);
     let clock: Arc<dyn Clock> = Arc::new(FakeClock::at(Timestamp(1)));
-    let (internal, findings) = InternalJournal::open(files.clone(), clock, Arc::default()).unwrap();
+    let (internal, findings) =
+        InternalJournal::open(files.clone(), Offset(0), clock, Arc::default()).unwrap();
     told.lock().unwrap().extend(findings);
     tell_to(internal.catalog(), told);
     let next = internal.tail().durable_end();
@@ -318,7 +319,7 @@ pub(crate) fn make() -> Files {
 fn write_internal(disk: &MemoryDisk, node: [u8; 16]) {
     let files = segment_files(disk, JournalId::INTERNAL, node);
     let clock: Arc<dyn Clock> = Arc::new(FakeClock::at(Timestamp(1)));
-    let (internal, _) = InternalJournal::open(files, clock, Arc::default()).unwrap();
+    let (internal, _) = InternalJournal::open(files, Offset(0), clock, Arc::default()).unwrap();
     let (sender, receiver) = crossbeam_channel::unbounded();
     let mut random = 1_u64;
     for number in 0..64 * 16 {
@@ -330,6 +331,7 @@ fn write_internal(disk: &MemoryDisk, node: [u8; 16]) {
             !random
         );
         let request = InternalRequest {
+            kind: RecordKind::AuditEvent,
             lines: lines.into_bytes(),
             count: 1,
             answer: Box::new(|durable| assert!(durable)),

@@ -71,7 +71,10 @@ fn lines_that_are_no_event_are_named_and_the_lines_beside_them_are_taken() {
     );
     scene.counted("web", Counts::default());
     // Each is kept with its reason.
-    assert_eq!(scene.metric("weir_internal_records_total"), count);
+    assert_eq!(
+        scene.metric("weir_internal_records_total{kind=\"reject\"}"),
+        count
+    );
     let good: Vec<String> = (0..count).map(|n| format!("{{\"good\":{n}}}")).collect();
     assert_eq!(scene.delivered(), good);
 }

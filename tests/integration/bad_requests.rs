@@ -73,7 +73,10 @@ fn lines_of_a_body_that_are_no_event_are_named_and_the_others_are_taken() {
             skipped: 0,
         },
     );
-    assert_eq!(scene.metric("weir_internal_records_total"), count + 1);
+    assert_eq!(
+        scene.metric("weir_internal_records_total{kind=\"reject\"}"),
+        count + 1
+    );
     let mut good: Vec<String> = (0..count).map(|n| format!("{{\"good\":{n}}}")).collect();
     good.push("{\"last\":\"without its end\"}".to_owned());
     assert_eq!(scene.delivered(), good);

@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) http: SocketAddr,
     /// Of the endpoint it delivers to.
     pub(crate) sink: SocketAddr,
+    /// Of a second endpoint, for tests with two.
+    pub(crate) other: SocketAddr,
 }
 
 impl Stage {
@@ -52,6 +54,7 @@ impl Stage {
             tcp: free_address(),
             http: free_address(),
             sink: free_address(),
+            other: free_address(),
         }
     }
 
@@ -60,13 +63,15 @@ impl Stage {
         self.dir.path().join(name)
     }
 
-    /// `text` with the stage's values in place of `@DIR@`, `@ADMIN@`, `@TCP@`, `@HTTP@`, `@SINK@`.
+    /// `text` with the stage's values in place of `@DIR@`, `@ADMIN@`, `@TCP@`, `@HTTP@`, `@SINK@` and
+    /// `@OTHER@`.
     pub(crate) fn fill(&self, text: &str) -> String {
         text.replace("@DIR@", &self.dir.path().display().to_string())
             .replace("@ADMIN@", &self.admin.to_string())
             .replace("@TCP@", &self.tcp.to_string())
             .replace("@HTTP@", &self.http.to_string())
             .replace("@SINK@", &self.sink.to_string())
+            .replace("@OTHER@", &self.other.to_string())
     }
 
     /// Starts the relay with `config` filled in and waits until it is ready.
@@ -78,14 +83,26 @@ impl Stage {
 
     /// Starts the relay with `config` filled in; it may well refuse to run.
     pub(crate) fn spawn(&self, config: &str) -> Relay {
-        let file = self.path("relay.toml");
-        fs::write(&file, self.fill(config)).expect("write the relay's configuration");
+        let file = self.write_config(config);
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(["run", "--config"]).arg(file);
+        self.start(command)
+    }
+
+    /// Starts the relay in a way of the test's own: `command` runs it with the configuration that
+    /// [`Stage::write_config`] wrote.
+    pub(crate) fn start(&self, command: Command) -> Relay {
         Relay {
             process: Process::start(command, &self.path("relay")),
             admin: self.admin,
         }
+    }
+
+    /// Writes `config`, filled in; where it is.
+    pub(crate) fn write_config(&self, config: &str) -> PathBuf {
+        let file = self.path("relay.toml");
+        fs::write(&file, self.fill(config)).expect("write the relay's configuration");
+        file
     }
 
     /// Starts `loadgen` with `arguments` filled in; its output goes to `name.out` and `name.log`.
@@ -100,11 +117,16 @@ impl Stage {
 
     /// Starts the endpoint, which keeps bodies in the folder `bodies`, and waits until it listens.
     pub(crate) fn receiver(&self, more: &str) -> Loadgen {
-        let arguments = format!("receive --listen @SINK@ --store @DIR@/bodies {more}");
-        let mut receiver = self.loadgen("receiver", &arguments);
+        self.receiver_at(self.sink, "bodies", more)
+    }
+
+    /// Starts an endpoint at `address`, which keeps bodies in the folder called `name`.
+    pub(crate) fn receiver_at(&self, address: SocketAddr, name: &str, more: &str) -> Loadgen {
+        let arguments = format!("receive --listen {address} --store @DIR@/{name} {more}");
+        let mut receiver = self.loadgen(&format!("receiver-of-{name}"), &arguments);
         eventually("the endpoint listens", || {
             receiver.process.ensure_running();
-            TcpStream::connect(self.sink).is_ok()
+            TcpStream::connect(address).is_ok()
         });
         receiver
     }
@@ -173,10 +195,13 @@ impl Process {
     /// Sends a signal; one that has ended gets none.
     pub(crate) fn signal(&mut self, signal: Signal) {
         if self.child.try_wait().expect("wait for a child").is_none() {
-            let pid = i32::try_from(self.child.id()).expect("a process id");
-            let pid = Pid::from_raw(pid).expect("a child's id is not zero");
-            kill_process(pid, signal).expect("signal a child");
+            kill_process(self.pid(), signal).expect("signal a child");
         }
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        Pid::from_raw(pid).expect("a child's id is not zero")
     }
 
     /// What it has printed so far.
@@ -274,6 +299,20 @@ impl Relay {
         kib * 1024
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// Bytes it has read so far by any system call, from files and sockets alike.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let io = format!("/proc/{}/io", self.process.child.id());
+        let io = fs::read_to_string(io).expect("read the relay's /proc");
+        let read = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.and_then(|read| read.parse().ok())
+            .expect("rchar in bytes")
+    }
+
     /// SIGKILL, now.
     pub(crate) fn kill(mut self) {
         self.process.kill();
@@ -319,6 +358,23 @@ impl Status {
     /// Fails unless every line and every event has exactly one fate.
     pub(crate) fn assert_balanced(&self) {
         assert_eq!(self.0["balanced"], Value::Bool(true), "{}", self.0);
+    }
+
+    /// Fails unless everything has come to an end, and nothing but a good one: all that was
+    /// received is stored, and each of `streams` has delivered all of that. The sums are made
+    /// here, not taken from the relay's own verdict.
+    pub(crate) fn assert_all_delivered(&self, streams: &[&str]) {
+        self.assert_balanced();
+        let stored = self.inputs("stored");
+        assert_eq!(self.inputs("received"), stored, "{}", self.0);
+        for stream in streams {
+            let count = |name| self.stream(stream, name);
+            assert_eq!(count("events"), stored, "{stream} in {}", self.0);
+            assert_eq!(count("delivered"), stored, "{stream} in {}", self.0);
+            for name in ["pending", "filtered", "sampled_out", "dead_lettered"] {
+                assert_eq!(count(name), 0, "{stream} {name} in {}", self.0);
+            }
+        }
     }
 
     /// A count of the input called `name`.

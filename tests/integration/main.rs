@@ -3,6 +3,7 @@
 //! Owns one module for each kind of hardship; `harness` starts and observes the processes. What
 //! only a lost power supply shows (bytes written but not synced) belongs to the simulation.
 
+mod audit;
 mod backlog;
 mod bad_input;
 mod bad_requests;
@@ -10,9 +11,13 @@ mod bodies;
 mod crash;
 mod destination;
 mod environment;
+mod failing_disk;
+mod full_disk;
 mod harness;
 mod journal_tools;
+mod load;
 mod peers;
 mod receiver;
+mod restart;
 mod scene;
 mod systemd;

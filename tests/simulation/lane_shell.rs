@@ -9,6 +9,7 @@ use std::time::Duration;
 use weir::batch::{Batch, Compression, CursorState};
 use weir::journal::cursor::{CursorRecord, OpenedCursor};
 use weir::journal::reader::{ReadNext, Reader};
+use weir::metrics::ledger::DiscardReason;
 use weir::position::{JournalId, OffsetRange};
 use weir::stream::encode::Encoder;
 use weir::stream::lane::{Lane, LaneAction};
@@ -136,7 +137,7 @@ impl LaneShell {
                 }
                 Ok(ReadNext::Gap { range, .. }) => {
                     oracle.discarded(journal, range);
-                    self.core.gap(range);
+                    self.core.gap(range, DiscardReason::Damaged);
                     Came::Gap(range)
                 }
                 Err(_) => Came::Trouble,

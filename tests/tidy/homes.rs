@@ -38,7 +38,14 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     (
         &["jiff"],
         // An operator types times and reads them in the commands for journals, too.
-        &["config", "control", "sink", "metrics", "cli/journal"],
+        &[
+            "audit",
+            "config",
+            "control",
+            "sink",
+            "metrics",
+            "cli/journal",
+        ],
     ),
 ];
 

@@ -2,20 +2,59 @@
 
 use std::time::Duration;
 
-use super::{Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
+use super::{Except, Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
 
 /// `[stream.NAME]`.
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
     doc: "A delivery. It needs one destination: `[stream.NAME.http]` or `[stream.NAME.file]`.",
-    keys: &[Key::new(
-        "from",
-        Kind::StartAt,
-        Fallback::Value("\"end\""),
-        "Where a stream without a cursor begins: `\"end\"`, with what comes from now on; \
-         `\"start\"`, with the oldest event still held; a time, with the first events received \
-         then.",
-    )],
+    keys: &[
+        Key::new(
+            "from",
+            Kind::StartAt,
+            Fallback::Value("\"end\""),
+            "Where a stream without a cursor begins: `\"end\"`, with what comes from now on; \
+             `\"start\"`, with the oldest event still held; a time, with the first events received \
+             then.",
+        ),
+        Key::new(
+            "audit",
+            Kind::OneOf(&["none", "with", "only"]),
+            Fallback::Value("\"none\""),
+            "Whether audit events, which tell what Weir did, refused or lost, are delivered: `\"none\"` \
+             of them; `\"with\"` all other events, in batches of their own; `\"only\"` they.",
+        ),
+        Key::new(
+            "when_full",
+            Kind::OneOf(&["block", "discard_oldest"]),
+            Fallback::Value("\"block\""),
+            "What happens when the journals are full and this stream still needs the oldest \
+             events. `block`: inputs wait until it has delivered them. `discard_oldest`: it \
+             discards them, unless a stream that blocks needs them too.",
+        ),
+        Key::new(
+            "hold_max",
+            Kind::Span {
+                min: Duration::from_secs(1),
+                max: Duration::from_hours(10 * 365 * 24),
+                except: Except::MinusOneIsForever,
+            },
+            Fallback::Value("\"7d\""),
+            "While the destination takes nothing, events received longer ago are discarded, a \
+             whole segment at a time.",
+        ),
+        Key::new(
+            "backlog_bytes_max",
+            Kind::Size {
+                min: 0,
+                max: 1024 * TIB,
+            },
+            Fallback::Value("0"),
+            "Bytes of segments this stream may hold in all journals; beyond them it discards its \
+             oldest, a whole segment at a time. At least two segments for each journal. 0: no \
+             limit.",
+        ),
+    ],
     tables: &["batch", "retry", "http", "file"],
 };
 

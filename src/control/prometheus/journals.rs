@@ -8,6 +8,7 @@ use super::latency::Measured;
 use crate::control::health::{GATE_STATES, gate_word};
 use crate::control::observed::Observed;
 use crate::control::snapshot::{JournalSnapshot, Snapshot};
+use crate::journal::internal::RecordKind;
 
 /// Writes them.
 pub(super) fn write(
@@ -108,6 +109,21 @@ fn keeper(page: &mut Page<'_>, observed: &Observed) -> fmt::Result {
         "Bytes that segment files may take",
         one(&keeper.bytes_max),
     )?;
+    page.gauge(
+        "weir_keeper_held_bytes",
+        "Bytes of segment files that a stream still needs",
+        one(&keeper.held_bytes),
+    )?;
+    page.gauge(
+        "weir_keeper_room_bytes",
+        "Bytes those may take: the maximum, or less where others fill the disk",
+        one(&keeper.room_bytes),
+    )?;
+    page.counter(
+        "weir_keeper_discards_total",
+        "Discards that streams were told to make",
+        one(&keeper.discards),
+    )?;
     page.counter(
         "weir_keeper_waits_total",
         "Orders of a segment that had to wait for room",
@@ -134,8 +150,11 @@ fn internal(page: &mut Page<'_>, observed: &Observed) -> fmt::Result {
     let internal = &observed.internal;
     page.counter(
         "weir_internal_records_total",
-        "Records made durable in the internal journal since start",
-        one(&internal.records),
+        "Records made durable in the internal journal since start: audit events, and records of rejected lines",
+        RecordKind::ALL.map(|kind| {
+            let count = internal.records(kind).load(Ordering::Relaxed);
+            ([("kind", kind.as_str())], count)
+        }),
     )?;
     page.counter(
         "weir_internal_failed_records_total",

@@ -150,12 +150,12 @@ fn last_state(files: &SegmentFiles, segment: &Surveyed) -> io::Result<LastState>
     let SegmentEntry {
         path,
         segment: id,
-        file_bytes,
         first,
         ..
     } = &segment.entry;
     let scan = SegmentScan::open(&**disk, path, *direct, *journal, *id)?;
-    let mut scan = scan.within(*file_bytes);
+    // The survey has found that no block follows: the rest of the file is not read again.
+    let mut scan = scan.within(segment.blocks_end);
     let mut state = LastState::default();
     walk::walk(&mut scan, *first, segment.chain_before, &mut |scanned| {
         let block = &scanned.block;

@@ -238,7 +238,7 @@ impl<'a> Repairer<'a> {
         } = self.files;
         let entry = &segment.entry;
         let scan = SegmentScan::open(&**disk, &entry.path, *direct, *journal, entry.segment)?;
-        let mut scan = scan.within(entry.file_bytes);
+        let mut scan = scan.within(segment.blocks_end);
         let mut index: Vec<IndexEntry> = Vec::new();
         let mut chain = segment.chain_before;
         let mut last = None;

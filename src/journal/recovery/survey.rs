@@ -63,6 +63,8 @@ pub struct Surveyed {
     pub chain: ChainHash,
     /// Sound blocks in it.
     pub blocks: u32,
+    /// Byte behind the last of them, or of what is kept behind it.
+    pub blocks_end: u64,
     /// Index and trailer are there; the trailer was believed, the index not read.
     pub sealed: bool,
     /// Regions that do not hold, of a segment that was walked.
@@ -403,6 +405,7 @@ fn survey_blocks(
         sealed: true,
         regions: Vec::new(),
         torn: None,
+        blocks_end: SegmentScan::FIRST_POSITION,
         repairs: Repairs::default(),
         broken: None,
         trimmed: false,
@@ -416,6 +419,7 @@ fn survey_blocks(
                 segment.end = trailer.end;
                 segment.chain = trailer.chain;
                 segment.blocks = trailer.entries;
+                segment.blocks_end = trailer.blocks_end;
                 segment.entry.last_used = trailer.received_last;
                 return Ok(segment);
             }
@@ -434,6 +438,7 @@ fn survey_blocks(
     segment.end = walked.end;
     segment.chain = walked.chain();
     segment.blocks = walked.blocks;
+    segment.blocks_end = walked.blocks_end;
     segment.sealed = false;
     segment.entry.last_used = segment.entry.last_used.max(walked.received_last);
     segment.regions = walked.regions;

@@ -51,6 +51,17 @@ pub enum IdentityError {
         /// What the disk said.
         error: io::Error,
     },
+    /// Every number an input can have was given to some name.
+    #[error(
+        "{}: has no number left for input \"{input}\"; give it the name of one that is gone",
+        path.display()
+    )]
+    Inputs {
+        /// The file.
+        path: PathBuf,
+        /// The input.
+        input: String,
+    },
     /// A later version of Weir wrote the directory.
     #[error(
         "{}: version {found} is not known to this build; start the version that wrote it",
@@ -108,8 +119,14 @@ impl Identity {
         let before = chosen.record.clone();
         let numbers = inputs
             .iter()
-            .map(|input| chosen.record.number(input, chosen.input_floor))
-            .collect();
+            .map(|input| {
+                let number = chosen.record.number(input, chosen.input_floor);
+                number.ok_or_else(|| IdentityError::Inputs {
+                    path: dir.join(FILES[0]),
+                    input: (*input).to_owned(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
         let changed = chosen.is_new || before != chosen.record;
         chosen.write(disk, dir, changed).map_err(on_disk)?;
         Ok(Self {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::InputId;
 use crate::journal::format::checksum;
 use crate::os::disk::{Disk, OpenMode};
 
@@ -54,10 +55,19 @@ impl NodeRecord {
     }
 
     /// The number of an input; a name not seen before gets one above all, and above `floor`.
-    pub(super) fn number(&mut self, input: &str, floor: u16) -> u16 {
-        let next = self.inputs.values().max().map_or(0, |highest| highest + 1);
+    /// `None` when no number is left: those at the top are not for inputs.
+    pub(super) fn number(&mut self, input: &str, floor: u16) -> Option<u16> {
+        if let Some(known) = self.inputs.get(input) {
+            return Some(*known);
+        }
+        let highest = self.inputs.values().max();
+        let next = highest.map_or(0, |highest| highest.saturating_add(1));
         let next = next.max(floor);
-        *self.inputs.entry(input.to_owned()).or_insert(next)
+        if next >= InputId::RESERVED_FIRST.0 {
+            return None;
+        }
+        self.inputs.insert(input.to_owned(), next);
+        Some(next)
     }
 
     /// Reads one copy.

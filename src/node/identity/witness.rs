@@ -42,7 +42,13 @@ impl Witness {
             for id in ids_of_journal(disk, &dir).take(SEGMENTS_COUNTED) {
                 witness.vote(id);
             }
-            for path in segments(disk, &dir).into_iter().rev().take(SEGMENTS_ASKED) {
+            // The internal journal counts no inputs, and names its records by reserved numbers.
+            let asked = if journal == JournalId::INTERNAL {
+                0
+            } else {
+                SEGMENTS_ASKED
+            };
+            for path in segments(disk, &dir).into_iter().rev().take(asked) {
                 if let Ok(Some(highest)) = input_number_highest(disk, &path, journal) {
                     witness.input_next = witness.input_next.max(highest.saturating_add(1));
                     break;

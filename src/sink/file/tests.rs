@@ -234,6 +234,51 @@ fn a_failed_step_is_a_retry_and_leaves_neither_gap_nor_duplicate() {
 }
 
 #[test]
+fn a_batch_given_up_after_a_failure_at_any_step_leaves_nothing_of_itself() {
+    for steps in 0..12 {
+        for restarted in [false, true] {
+            let mut worker = Worker::new(4, 20);
+            let mut sink = worker.open();
+            let mut cursor = 0;
+            while cursor < 2 {
+                cursor += usize::from(worker.deliver_one(&mut sink, cursor).unwrap());
+                worker.make_record(&sink, cursor).unwrap();
+            }
+            worker.disk.set_steps_left(Some(steps));
+            let tried = loop {
+                match worker.deliver_one(&mut sink, 2) {
+                    Ok(false) => {}
+                    Ok(true) => break true,
+                    Err(_) => break false,
+                }
+            };
+            worker.disk.set_steps_left(None);
+            if tried {
+                assert!(steps > 2, "it takes some steps");
+                break;
+            }
+            // The lane discards it: the cursor passes it, and the sink's state is the old one.
+            let state = worker.record.take().map(|(_, state)| state);
+            worker.record = state.map(|state| (3, state));
+            if restarted {
+                sink = worker.open();
+            }
+            let mut cursor = 3;
+            while cursor < 4 {
+                cursor += usize::from(worker.deliver_one(&mut sink, cursor).unwrap());
+            }
+            let mut expected = worker.bodies.clone();
+            expected.remove(2);
+            assert_eq!(
+                String::from_utf8_lossy(&worker.written()),
+                String::from_utf8_lossy(&expected.concat()),
+                "failed after {steps} steps, restarted: {restarted}"
+            );
+        }
+    }
+}
+
+#[test]
 fn delivered_means_synced() {
     let mut worker = Worker::new(3, 1000);
     worker.run().unwrap();

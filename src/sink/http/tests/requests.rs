@@ -184,6 +184,44 @@ async fn dropping_a_delivery_closes_its_connection() {
     assert_eq!(closed.unwrap(), Some("closed"));
 }
 
+#[tokio::test]
+async fn after_a_dropped_delivery_the_next_parcel_goes_whole_on_a_new_connection() {
+    // The second request of the first connection is never answered.
+    let (asked, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let receiver = Receiver::start(move |mut peer| {
+        let asked = asked.clone();
+        async move {
+            while peer.read_request().await.is_some() {
+                asked.send(()).unwrap();
+                let requests = peer.requests.lock().unwrap().len();
+                if requests != 2 {
+                    peer.send(OK).await;
+                }
+            }
+        }
+    })
+    .await;
+    let mut sink = receiver.sink();
+    assert_eq!(deliver(&mut sink, &small(0)).await, Outcome::Delivered);
+    seen.recv().await.unwrap();
+    let parcel = small(10);
+    tokio::select! {
+        outcome = sink.deliver(&parcel) => panic!("{outcome:?} without an answer"),
+        event = seen.recv() => event.unwrap(),
+    }
+    // What it left behind is neither taken for an answer nor sent on.
+    assert_eq!(deliver(&mut sink, &small(15)).await, Outcome::Delivered);
+    assert_eq!(deliver(&mut sink, &small(25)).await, Outcome::Delivered);
+    assert_eq!(receiver.connections(), 2);
+    let keys: Vec<_> = receiver
+        .requests()
+        .iter()
+        .map(|request| request.header("idempotency-key").unwrap().to_owned())
+        .collect();
+    let expected = [0, 10, 15, 25].map(|first| small(first).id.to_string());
+    assert_eq!(keys, expected);
+}
+
 #[test]
 fn what_cannot_work_is_refused_at_open() {
     let refusal = |url: &str, header: Option<&'static str>| {
