@@ -1,6 +1,7 @@
 //! The command line: one file for each group of commands.
 
 mod check;
+mod journal;
 mod run;
 
 use std::io::Write as _;
@@ -32,6 +33,9 @@ enum Command {
         #[arg(value_name = "FILE")]
         config: PathBuf,
     },
+    /// Look into the journals of a data directory, of a live or a stopped node.
+    #[command(subcommand)]
+    Journal(journal::Command),
 }
 
 /// Exit status of a wrong configuration or command line.
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Check { config } => check::check(&config),
+        Command::Journal(command) => journal::run(&command),
     }
 }
 

@@ -40,7 +40,9 @@ pub struct FloorState {
 impl FloorState {
     /// The higher of both in everything.
     fn raised_to(self, other: Self) -> Self {
-        let higher = if other.removed_to > self.removed_to {
+        // Of segments that hold only counters several end at one offset: the later one's chain.
+        let later = other.removed_to == self.removed_to && other.chain != ChainHash::default();
+        let higher = if other.removed_to > self.removed_to || later {
             other
         } else {
             self

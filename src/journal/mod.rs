@@ -3,6 +3,7 @@
 pub mod cursor;
 pub mod floor;
 pub mod format;
+pub mod inspect;
 pub mod internal;
 pub mod keeper;
 pub mod reader;

@@ -14,6 +14,7 @@ mod environment;
 mod failing_disk;
 mod full_disk;
 mod harness;
+mod journal_tools;
 mod load;
 mod peers;
 mod receiver;

@@ -37,7 +37,15 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     (&["uuid"], &["batch", "position", "node"]),
     (
         &["jiff"],
-        &["audit", "config", "control", "sink", "metrics"],
+        // An operator types times and reads them in the commands for journals, too.
+        &[
+            "audit",
+            "config",
+            "control",
+            "sink",
+            "metrics",
+            "cli/journal",
+        ],
     ),
 ];
 

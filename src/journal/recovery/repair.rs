@@ -242,14 +242,27 @@ impl<'a> Repairer<'a> {
         let mut index: Vec<IndexEntry> = Vec::new();
         let mut chain = segment.chain_before;
         let mut last = None;
+        // Blocks of counters stand at the offset where the later segment begins: which of them
+        // it follows, only the chain tells. The others are superseded.
+        let mut continued = segment
+            .continued_from
+            .filter(|from| *from == chain)
+            .map(|_| 0);
         walk::walk(&mut scan, entry.first, chain, &mut |scanned| {
-            let superseded = segment.trimmed && scanned.block.first >= segment.end;
-            if scanned.block.range().end <= segment.end && !superseded {
+            if scanned.block.range().end <= segment.end {
                 index.push(scanned.index_entry());
                 last = Some(std::sync::Arc::clone(&scanned.block));
+                if segment.continued_from == Some(format::chain_hash(&scanned.block)) {
+                    continued = Some(index.len());
+                }
             }
         })?;
-        if let Some(last) = &last {
+        if let (Some(from), Some(count)) = (segment.continued_from, continued)
+            && count < index.len()
+        {
+            index.truncate(count);
+            chain = from;
+        } else if let Some(last) = &last {
             chain = format::chain_hash(last);
         }
         let sound_end = index.last().map_or(SegmentScan::FIRST_POSITION, |last| {

@@ -77,6 +77,8 @@ pub struct Surveyed {
     pub(super) broken: Option<Broken>,
     /// Part of it is superseded by a later segment.
     pub(super) trimmed: bool,
+    /// Where the later segment goes on: the chain hash of the last block here that counts.
+    pub(super) continued_from: Option<ChainHash>,
 }
 
 /// What of a segment can be made anew.
@@ -100,8 +102,9 @@ impl Surveyed {
     /// Nothing in it counts: no block, and no loss that must be kept in mind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        let continued_at_once = self.continued_from == Some(self.chain_before);
         let holds_events = self.is_damaged() || self.end > self.entry.first;
-        !holds_events && (self.blocks == 0 || self.trimmed)
+        !holds_events && (self.blocks == 0 || (self.trimmed && continued_at_once))
     }
 }
 
@@ -205,7 +208,11 @@ pub fn survey(files: &SegmentFiles, cursors_end: Offset) -> io::Result<Survey> {
     };
     let (missing, next) = judge(&mut segments, &claims, floor.state.as_ref());
     let below = floor.state.unwrap_or_default();
-    let chain = segments.last().map_or(below.chain, |last| last.chain);
+    // One that never got a block says where it was to go on, and the journal may go on further.
+    let newest = segments.iter().rev().find(|segment| segment.blocks > 0);
+    let chain = newest
+        .or(segments.last())
+        .map_or(below.chain, |last| last.chain);
     Ok(Survey {
         segments,
         aliens,
@@ -402,6 +409,7 @@ fn survey_blocks(
         repairs: Repairs::default(),
         broken: None,
         trimmed: false,
+        continued_from: None,
     };
     let whole = scan.file_bytes() >= header.file_bytes;
     let page = scan.trailer_page()?.filter(|_| whole);
@@ -461,7 +469,9 @@ fn lost_trailer(
 /// counted as its own, sound or not.
 fn trim_superseded(segments: &mut [Surveyed]) {
     let mut first_behind = Offset(u64::MAX);
+    let mut continued_from = None;
     for segment in segments.iter_mut().rev() {
+        segment.continued_from = continued_from;
         if segment.end > first_behind {
             segment.end = first_behind.max(segment.entry.first);
             segment.trimmed = true;
@@ -476,6 +486,7 @@ fn trim_superseded(segments: &mut [Surveyed]) {
         // A later segment that never got a block supersedes nothing.
         if segment.blocks > 0 {
             first_behind = first_behind.min(segment.entry.first);
+            continued_from = Some(segment.chain_before);
         }
     }
 }

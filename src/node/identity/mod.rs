@@ -5,8 +5,11 @@
 //! another node is restored from the other; when neither can be believed, what segments and
 //! cursor records carry is. So the node starts, under its own id, whatever became of the file.
 
+mod card;
 mod record;
 mod witness;
+
+pub use card::{Card, read_card};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +31,15 @@ pub enum IdentityError {
         dir.display()
     )]
     Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// No node ever used it.
+    #[error(
+        "{}: it is no data directory of weir; name one with --data-dir, or its configuration with --config",
+        dir.display()
+    )]
+    Absent {
         /// The directory.
         dir: PathBuf,
     },
