@@ -15,15 +15,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
+use sha2::Digest as _;
+
 use weir::batch::{CursorState, Cut};
 use weir::block::codec::{Codec, CompressionLevel, Inflater, ZlibCodec};
 use weir::block::metadata::{InputPosition, Metadata};
 use weir::block::{Block, CodecId, raw_crc32};
 use weir::event::{InputId, LabelRun, Labels};
 use weir::journal::cursor::{self, CursorRecord};
+use weir::journal::floor::{Floor, FloorState};
 use weir::journal::format::{self, BlockHeader, FormatError, SegmentHeader, Trailer};
 use weir::journal::reader::{ReadNext, Reader};
-use weir::journal::recovery::recover;
+use weir::journal::recovery::{fuzz_records, fuzz_recover, recover};
 use weir::journal::scan::SegmentScan;
 use weir::journal::segments::{Catalog, SegmentFiles, file_name};
 use weir::journal::tail::Tail;
@@ -48,6 +51,8 @@ journals = 3
 audit = 3
 waf = 0
 ";
+const NODE_FILES: [&str; 2] = ["/data/node.toml", "/data/node.toml.copy"];
+const FLOOR: &str = "/data/journal/2/floor";
 const SEGMENTS: [SegmentId; 2] = [SegmentId([0x51; 16]), SegmentId([0x52; 16])];
 const SEGMENT_BYTES: usize = 32 * 1024;
 const FIRST: Offset = Offset(1_000_000);
@@ -86,9 +91,6 @@ fn the_writer_of_today_makes_the_same() {
 #[test]
 fn the_document_names_the_right_bytes() {
     let disk = fixture();
-    let u16_at = |bytes: &[u8], at| u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap());
-    let u32_at = |bytes: &[u8], at| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let u64_at = |bytes: &[u8], at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let sealed = read(&disk, &segment_path(0));
 
     let header = &sealed[..DISK_PAGE_BYTES];
@@ -145,7 +147,11 @@ fn the_document_names_the_right_bytes() {
     );
     assert_eq!((u32_at(second, 16), u32_at(second, 24)), (60, 4096));
     assert_eq!((u32_at(second, 28), u64_at(second, 32)), (0, at(3)));
+}
 
+#[test]
+fn the_document_names_the_right_bytes_of_records() {
+    let disk = fixture();
     let record = read(&disk, Path::new(RECORD));
     assert_eq!(record.len(), 2 * DISK_PAGE_BYTES);
     let newest = &record[..DISK_PAGE_BYTES];
@@ -158,6 +164,33 @@ fn the_document_names_the_right_bytes() {
     );
     assert_eq!((u16_at(newest, 96), u16_at(newest, 138)), (5, 2));
     assert_eq!(u64_at(&record[DISK_PAGE_BYTES..], 16), 1, "the older slot");
+    let hash_at = 40 + u32_at(newest, 12) as usize;
+    let hash: [u8; 32] = sha2::Sha256::digest("siem").into();
+    assert_eq!(newest[hash_at..hash_at + 16], hash[..16]);
+
+    let floor = read(&disk, Path::new(FLOOR));
+    assert_eq!(floor.len(), 2 * DISK_PAGE_BYTES);
+    let sequence = |slot: usize| u64_at(&floor[slot * DISK_PAGE_BYTES..], 16);
+    let page = &floor[if sequence(0) > sequence(1) {
+        0
+    } else {
+        DISK_PAGE_BYTES
+    }..];
+    assert_eq!((&page[..8], u32_at(page, 12)), (&b"WEIRFLR1"[..], 56));
+    assert_eq!((u64_at(page, 40), u64_at(page, 48)), (1_000_000, 8));
+    assert_eq!((&page[56..88], u64_at(page, 88)), (&CHAIN[..], 1_000_063));
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
 #[test]
@@ -202,6 +235,30 @@ fn fuzz_entry_takes_the_fixture_whole_and_torn() {
             torn[at] ^= 0x55;
             format::fuzz_open_block(&torn);
             format::fuzz_open_block(&torn[..at]);
+        }
+    }
+}
+
+#[test]
+fn fuzz_entries_of_recovery_take_the_fixture_whole_torn_and_reordered() {
+    let disk = fixture();
+    let segment = read(&disk, &segment_path(0));
+    fuzz_recover(&segment);
+    for at in (0..segment.len()).step_by(509) {
+        let mut torn = segment.clone();
+        torn[at] ^= 0x55;
+        fuzz_recover(&torn);
+        fuzz_recover(&torn[..at]);
+        torn.rotate_left(at / DISK_PAGE_BYTES * DISK_PAGE_BYTES);
+        fuzz_recover(&torn);
+    }
+    for path in [RECORD, FLOOR] {
+        let record = read(&disk, Path::new(path));
+        for at in (0..record.len()).step_by(61) {
+            let mut torn = record.clone();
+            torn[at] ^= 0x55;
+            fuzz_records(&torn);
+            fuzz_records(&torn[at..]);
         }
     }
 }
@@ -360,6 +417,7 @@ fn check_identity(disk: &MemoryDisk) {
     let identity = Identity::open(disk, Path::new("/data"), 8, &inputs).unwrap();
     assert_eq!((identity.node, identity.journals), (NODE, 3));
     assert_eq!(identity.inputs, [0, 3, 4]);
+    assert_eq!(identity.findings, []);
 }
 
 fn check_sealed_segment(disk: &MemoryDisk) {
@@ -423,6 +481,14 @@ fn check_block(block: &Block, content: &Content) {
 /// Recovery goes on behind the unsealed segment and seals it; a reader finds every event.
 fn check_journal(disk: &MemoryDisk) {
     let files = files(disk);
+    let floor = Floor::read(&files).unwrap();
+    let said = FloorState {
+        removed_to: FIRST,
+        chain: CHAIN,
+        sequence_next: SEQUENCE + 1,
+        durable_to: FIRST.plus(63),
+    };
+    assert_eq!((floor.state, floor.damage), (Some(said), None));
     let catalog = Arc::new(Catalog::default());
     let recovered = recover(&files, &catalog, FIRST.plus(50)).unwrap();
     assert_eq!(recovered.findings, []);
@@ -469,7 +535,20 @@ fn make() -> MemoryDisk {
     disk.create_dir_all(Path::new(DIR)).unwrap();
     disk.create_dir_all(Path::new(RECORD).parent().unwrap())
         .unwrap();
-    write(&disk, Path::new("/data/node.toml"), NODE_TOML.as_bytes());
+    let node_file = format!(
+        "{NODE_TOML}# crc32c {:08x}\n",
+        crc32c::crc32c(NODE_TOML.as_bytes())
+    );
+    for path in NODE_FILES {
+        write(&disk, Path::new(path), node_file.as_bytes());
+    }
+    let floor = FloorState {
+        removed_to: FIRST,
+        chain: CHAIN,
+        sequence_next: SEQUENCE,
+        durable_to: FIRST,
+    };
+    Floor::open(&files(&disk)).unwrap().raise(floor).unwrap();
     let start = WriterStart {
         journal: JOURNAL,
         next: FIRST,
@@ -579,10 +658,12 @@ fn segment_path(number: usize) -> PathBuf {
 }
 
 /// Every file of the fixture: where it lies in the repository, and where in a data directory.
-fn paths() -> [(PathBuf, PathBuf); 4] {
+fn paths() -> [(PathBuf, PathBuf); 6] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journal-v1");
     let in_data = [
-        PathBuf::from("/data/node.toml"),
+        PathBuf::from(NODE_FILES[0]),
+        PathBuf::from(NODE_FILES[1]),
+        PathBuf::from(FLOOR),
         segment_path(0),
         segment_path(1),
         PathBuf::from(RECORD),

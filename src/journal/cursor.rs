@@ -103,7 +103,8 @@ impl CursorRecord {
         let opened = SlotFile::open(disk, path, owner_of(path, journal, node))?;
         let (state, damage) = newest(opened.slots);
         let mut record = Self { file: opened.file };
-        if let (Some(state), Some(_)) = (&state, &damage)
+        let is_later = matches!(damage, Some(FormatError::Version { .. }));
+        if let (Some(state), Some(_), false) = (&state, &damage, is_later)
             && let Err(error) = record.write(state)
         {
             // The page that holds still counts; the next write tries the damaged one again.

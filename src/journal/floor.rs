@@ -236,3 +236,121 @@ fn decode(payload: &[u8]) -> Option<FloorState> {
         durable_to: Offset(format::u64_at(payload, 48)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::journal::recovery::{Finding, recover};
+    use crate::journal::segments::Catalog;
+    use crate::journal::writer::{ClosedBlock, Writer, WriterAction};
+    use crate::os::buffers::AlignedBuffer;
+    use crate::os::memory_disk::MemoryDisk;
+    use crate::position::{JournalId, Timestamp};
+
+    fn files(disk: &MemoryDisk) -> SegmentFiles {
+        SegmentFiles {
+            disk: Arc::new(disk.clone()),
+            dir: PathBuf::from("/data/journal/0"),
+            journal: JournalId(0),
+            node: [7; 16],
+            file_bytes: 32 * 1024,
+            direct: true,
+        }
+    }
+
+    /// Writes twelve blocks of five events and ends in order; returns where it ended.
+    fn write(files: &SegmentFiles, catalog: &Catalog) -> (Offset, ChainHash) {
+        let start = recover(files, catalog, Offset(0)).expect("recovers").start;
+        let mut writer = Writer::new(start, 1 << 20);
+        for tag in 0..13_u8 {
+            if tag < 12 {
+                writer.append(ClosedBlock {
+                    codec: crate::block::CodecId::Stored,
+                    events: 5,
+                    raw_len: 100,
+                    raw_crc32: 0,
+                    metadata: bytes::Bytes::new(),
+                    body: vec![tag; 100].into(),
+                    received_first: Timestamp(1),
+                    received_last: Timestamp(2),
+                });
+            } else {
+                writer.close();
+            }
+            while let Some(action) = writer.next_action() {
+                match action {
+                    WriterAction::Open(order) => {
+                        let spare = files.make_spare(order.sequence, &AtomicBool::new(true));
+                        let spare = spare.expect("a spare");
+                        let (opened, entry) = files
+                            .put_to_use(&spare, &order, Timestamp(1))
+                            .expect("put to use");
+                        catalog.add(entry);
+                        writer.opened(opened);
+                    }
+                    WriterAction::Write(group) => {
+                        let mut whole = AlignedBuffer::with_capacity(32 * 1024);
+                        group
+                            .buffers
+                            .iter()
+                            .for_each(|buffer| whole.extend_from_slice(buffer));
+                        let written = group
+                            .file
+                            .write_durable_at(whole.as_slice(), group.position);
+                        writer.written(group.ticket, written.is_ok());
+                    }
+                    WriterAction::Close { sequence, end } => catalog.close(sequence, end),
+                    WriterAction::Seal(order) => files.seal(&order).expect("seals"),
+                    WriterAction::Durable(_) => {}
+                }
+            }
+        }
+        let survey = crate::journal::recovery::survey(files, Offset(0)).expect("reads");
+        (survey.next, survey.chain)
+    }
+
+    #[test]
+    fn a_journal_recycled_to_nothing_goes_on_with_its_offsets_sequence_and_chain() {
+        for recycle in [false, true] {
+            let disk = MemoryDisk::new();
+            let files = files(&disk);
+            let catalog = Catalog::default();
+            let (end, chain) = write(&files, &catalog);
+            let segments = catalog.list();
+            for (number, entry) in (1_000..).zip(&segments) {
+                if recycle {
+                    files.recycle(entry, number).expect("recycles");
+                } else {
+                    files.remove(entry).expect("removes");
+                }
+            }
+            disk.crash(1);
+            let recovered = recover(&files, &Catalog::default(), Offset(0)).expect("recovers");
+            assert_eq!(recovered.findings, Vec::new());
+            assert_eq!((recovered.start.next, recovered.start.chain), (end, chain));
+            assert_eq!(recovered.start.sequence, segments.len() as u64 + 1);
+        }
+    }
+
+    #[test]
+    fn what_retention_took_is_not_missing_and_what_someone_else_took_is() {
+        let disk = MemoryDisk::new();
+        let files = files(&disk);
+        let catalog = Catalog::default();
+        write(&files, &catalog);
+        let segments = catalog.list();
+        files.remove(&segments[0]).expect("removes");
+        let recovered = recover(&files, &Catalog::default(), Offset(0)).expect("recovers");
+        assert_eq!(recovered.findings, Vec::new());
+        files.disk.remove(&segments[1].path).expect("removes");
+        let recovered = recover(&files, &Catalog::default(), Offset(0)).expect("recovers");
+        let [Finding::Missing { range, .. }] = &recovered.findings[..] else {
+            panic!("{:?}", recovered.findings)
+        };
+        assert_eq!(Some(range.first), segments[0].end);
+        assert_eq!(Some(range.end), segments[1].end);
+    }
+}

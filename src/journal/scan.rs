@@ -249,7 +249,7 @@ impl SegmentScan {
                 limit: at,
             });
         }
-        if trailer.blocks_end % PAGE != 0 {
+        if !trailer.blocks_end.is_multiple_of(PAGE) {
             return Err(FormatError::Place {
                 field: "an index at",
                 expected: whole_pages(trailer.blocks_end),

@@ -35,13 +35,16 @@ pub fn file_name(sequence: u64, first: Offset) -> String {
     format!("{sequence:012}-{:020}.seg", first.0)
 }
 
+/// Sequences stay below: a segment a millisecond takes 30 years to get there.
+const SEQUENCE_MAX: u64 = 1_000_000_000_000;
+
 /// Reads a segment's name; `None` for a file that is none.
 #[must_use]
 pub fn parse_file_name(name: &str) -> Option<(u64, Offset)> {
     let (sequence, first) = name.strip_suffix(".seg")?.split_once('-')?;
     let parsed = (sequence.parse().ok()?, Offset(first.parse().ok()?));
     // Only names this module makes: no sign, no other width.
-    (file_name(parsed.0, parsed.1) == name).then_some(parsed)
+    (parsed.0 < SEQUENCE_MAX && file_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
 /// Makes and handles the segment files of one journal.

@@ -3,7 +3,8 @@
 //! Every error names the operation and the path, keeps its [`io::ErrorKind`] and has the
 //! system's error as source. Calls are repeated after a signal and until all bytes are
 //! done. Direct I/O asks the caller for aligned offsets, lengths and memory; nothing here
-//! copies to make up for a caller that does not. Paths that are not UTF-8 cannot be listed.
+//! copies to make up for a caller that does not. A name that is not UTF-8 is listed with
+//! replacement characters, by which it can be told but not opened.
 
 use std::error::Error;
 use std::fmt;
@@ -60,12 +61,8 @@ impl Disk for RealDisk {
         for entry in entries {
             let name = entry
                 .map_err(|source| at_path("list", dir, source))?
-                .file_name()
-                .into_string()
-                .map_err(|name| {
-                    let why = format!("the name {} is not UTF-8", name.display());
-                    at_path("list", dir, io::Error::new(io::ErrorKind::InvalidData, why))
-                })?;
+                .file_name();
+            let name = name.to_string_lossy().into_owned();
             names.push(name);
         }
         names.sort_unstable();

@@ -13,6 +13,9 @@
 )]
 
 mod cases;
+mod classes;
 mod many;
 mod oracle;
+mod places;
 mod scene;
+mod whole;

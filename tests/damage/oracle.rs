@@ -122,6 +122,10 @@ pub(crate) fn judge(truth: &Truth, changed: &Files) -> (Outcome, Vec<Finding>) {
     let lost: Vec<BTreeSet<u64>> = check_journals(truth, changed, &first, 0);
     lost_events += lost.iter().map(BTreeSet::len).sum::<usize>();
     check_records(truth, &first);
+    let known = first.told.lock().unwrap().len();
+    check_journals(truth, changed, &first, 0);
+    let now = first.told.lock().unwrap().len();
+    assert_eq!(now, known, "what one reader told no other tells");
     let told = std::mem::take(&mut *first.told.lock().unwrap());
     check_told(truth, &disk, &lost);
     let cursors = cursors_of(&first);

@@ -111,7 +111,8 @@ pub(crate) fn start(disk: &MemoryDisk) -> Started {
     }
 }
 
-fn journal(
+/// A journal as recovery found it; `told` gets its findings, and those of its readers.
+pub(crate) fn journal(
     files: SegmentFiles,
     catalog: Arc<Catalog>,
     recovered: Recovered,
@@ -161,7 +162,12 @@ fn start_internal(disk: &MemoryDisk, node: [u8; 16], told: &Arc<Mutex<Vec<Findin
 pub(crate) fn read_all(journal: &Journal, from: Offset) -> (Vec<Arc<Block>>, Vec<OffsetRange>) {
     let (catalog, tail) = (Arc::clone(&journal.catalog), Arc::clone(&journal.tail));
     let disk = Arc::clone(&journal.files.disk);
-    let mut reader = Reader::new(journal.files.journal, disk, true, catalog, tail);
+    let SegmentFiles {
+        journal: id,
+        direct,
+        ..
+    } = journal.files;
+    let mut reader = Reader::new(id, disk, direct, catalog, tail);
     let (mut blocks, mut gaps, mut offset) = (Vec::new(), Vec::new(), from);
     loop {
         match reader.next(offset).unwrap() {

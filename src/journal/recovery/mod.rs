@@ -10,12 +10,14 @@
 //! is quick again and reports nothing twice.
 
 mod findings;
+mod fuzz;
 pub mod quarantine;
 mod repair;
 mod survey;
 pub(in crate::journal) mod walk;
 
 pub use findings::Finding;
+pub use fuzz::{fuzz_records, fuzz_recover};
 pub use survey::{Alien, Repairs, Survey, Surveyed, survey};
 pub use walk::Region;
 

@@ -360,3 +360,85 @@ fn without_zeros_at_end(
 fn hex(hash: ChainHash) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::memory_disk::{DiskOperation, MemoryDisk};
+    use crate::position::Offset;
+
+    fn quarantine(disk: &MemoryDisk) -> Quarantine {
+        Quarantine::new(Arc::new(disk.clone()), Path::new("/data"))
+    }
+
+    fn region(disk: &MemoryDisk, start: u64) -> DamagedRegion {
+        let path = PathBuf::from("/data/journal/0/a.seg");
+        let dir = Path::new("/data/journal/0");
+        disk.create_dir_all(dir).expect("a directory");
+        let file = disk.open(&path, WRITE).expect("opens");
+        file.write_durable_at(&[0xa5; 3 * 4096], 0).expect("writes");
+        disk.sync_dir(dir).expect("syncs");
+        DamagedRegion {
+            journal: JournalId(0),
+            sequence: 7,
+            segment: SegmentId([1; 16]),
+            path,
+            bytes: start..start + 4096,
+            range: OffsetRange {
+                first: Offset(10),
+                end: Offset(20),
+            },
+            error: "rot".to_owned(),
+            heads: [Some([1; 32]), None],
+        }
+    }
+
+    fn copy_of(finding: Option<Finding>) -> Option<PathBuf> {
+        match finding {
+            Some(Finding::Damaged { copy, .. }) => copy,
+            other => panic!("damage is told: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_region_is_copied_and_told_once_in_all_runs_and_survives_a_crash() {
+        let disk = MemoryDisk::new();
+        let first = quarantine(&disk);
+        let copy = copy_of(first.keep(&region(&disk, 4096))).expect("a copy");
+        assert_eq!(first.keep(&region(&disk, 4096)), None);
+        disk.crash(5);
+        assert_eq!(quarantine(&disk).keep(&region(&disk, 4096)), None);
+        let copied = disk.open(&copy, READ).expect("it is there");
+        assert_eq!(copied.len().expect("it has a length"), 4096);
+    }
+
+    #[test]
+    fn above_the_bound_a_region_is_told_and_not_copied() {
+        let disk = MemoryDisk::new();
+        let bounded = quarantine(&disk).with_bytes_max(4096 + 100);
+        assert!(copy_of(bounded.keep(&region(&disk, 0))).is_some());
+        assert_eq!(copy_of(bounded.keep(&region(&disk, 4096))), None);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_the_copy_or_the_record_keeps_nobody_from_going_on() {
+        for operation in [
+            DiskOperation::CreateDir,
+            DiskOperation::Open,
+            DiskOperation::Read,
+            DiskOperation::Write,
+            DiskOperation::Sync,
+            DiskOperation::Rename,
+            DiskOperation::List,
+        ] {
+            let disk = MemoryDisk::new();
+            let region = region(&disk, 0);
+            disk.fail_next(operation, io::ErrorKind::StorageFull, u32::MAX);
+            let told = quarantine(&disk).keep(&region);
+            assert!(
+                matches!(told, Some(Finding::Damaged { .. })),
+                "{operation:?}"
+            );
+        }
+    }
+}

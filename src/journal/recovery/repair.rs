@@ -112,6 +112,7 @@ impl<'a> Repairer<'a> {
 
     /// Makes anew what of a segment can be, and copies aside what cannot.
     pub(super) fn mend(&mut self, segment: &Surveyed) {
+        let mut repaired = Vec::new();
         for finding in segment.findings(self.files) {
             match finding {
                 Finding::Damaged {
@@ -124,16 +125,20 @@ impl<'a> Repairer<'a> {
                     let region = self.region_of(segment, bytes, range, error, heads);
                     self.findings.extend(self.quarantine.keep(&region));
                 }
-                other => self.findings.push(other),
+                // Told once it is done: the next start would find the same otherwise.
+                other => repaired.push(other),
             }
         }
         let mended = self
             .restore_length(segment)
             .and_then(|()| self.restore_header(segment))
             .and_then(|()| self.seal(segment));
-        if let Err(error) = mended {
+        match mended {
+            Ok(()) => self.findings.extend(repaired),
             // Nothing is lost by it: the next start walks the segment again.
-            tracing::warn!(path = %segment.entry.path.display(), %error, "mend a segment");
+            Err(error) => {
+                tracing::warn!(path = %segment.entry.path.display(), %error, "mend a segment");
+            }
         }
     }
 

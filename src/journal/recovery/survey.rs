@@ -364,7 +364,9 @@ fn header_of(
         node: files.node,
         sequence,
         first,
-        file_bytes: scan.file_bytes(),
+        // Of a file that was cut as well nothing says how long it was, but that it had room for
+        // an index.
+        file_bytes: scan.file_bytes().max(files.file_bytes),
         created: block
             .as_ref()
             .map_or(Timestamp::default(), |block| block.header.received_first),
