@@ -1,5 +1,7 @@
-//! The journal against a model: append, commit, crash, reopen, read, on a memory disk.
+//! The journal against a model: append, commit, read, acknowledge, retain, crash, reopen, with
+//! a disk that refuses now and then, against a list of what must be there.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,10 +12,10 @@ use proptest::prelude::*;
 use crate::block::CodecId;
 use crate::journal::reader::{ReadNext, Reader};
 use crate::journal::recovery::{Finding, Recovered, recover};
-use crate::journal::segments::{Catalog, SegmentFiles};
+use crate::journal::segments::{Catalog, SegmentEntry, SegmentFiles};
 use crate::journal::tail::Tail;
-use crate::journal::writer::{ClosedBlock, Writer, WriterAction};
-use crate::os::memory_disk::MemoryDisk;
+use crate::journal::writer::{ClosedBlock, OpenedSegment, SegmentOrder, Writer, WriterAction};
+use crate::os::memory_disk::{DiskOperation, MemoryDisk};
 use crate::position::{JournalId, Offset, Timestamp};
 
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -25,8 +27,10 @@ struct Journal {
     catalog: Arc<Catalog>,
     tail: Arc<Tail>,
     spares: u64,
-    /// Writes that are out: performed on the disk, not yet reported.
-    out: Vec<u64>,
+    /// Writes that are out: performed on the disk, not yet reported; and whether they failed.
+    out: Vec<(u64, bool)>,
+    /// The disk refused something since the last crash: what it shows need not be what it has.
+    sync_failed: bool,
 }
 
 impl Journal {
@@ -53,52 +57,60 @@ impl Journal {
                 tail,
                 spares: 0,
                 out: Vec::new(),
+                sync_failed: false,
             },
             recovered,
         )
     }
 
     /// Does what the writer asks; writes reach the disk, `report` says whether they come back.
+    /// What the disk refuses is reported as refused, and ends the step.
     fn step(&mut self, durable: bool) {
         while let Some(action) = self.writer.next_action() {
             match action {
-                WriterAction::Open(order) => {
-                    self.spares += 1;
-                    let spare = self
-                        .files
-                        .make_spare(self.spares, &AtomicBool::new(true))
-                        .expect("a spare");
-                    let (opened, entry) = self
-                        .files
-                        .put_to_use(&spare, &order, Timestamp(5))
-                        .expect("put to use");
-                    self.catalog.add(entry);
-                    self.writer.opened(opened);
-                }
+                WriterAction::Open(order) => match self.open_segment(&order) {
+                    Ok((opened, entry)) => {
+                        self.catalog.add(entry);
+                        self.writer.opened(opened);
+                    }
+                    Err(_) => {
+                        self.sync_failed = true;
+                        self.writer.open_failed();
+                        return;
+                    }
+                },
                 WriterAction::Write(group) => {
                     let bytes: Vec<u8> = group.buffers.concat();
                     let mut aligned = crate::os::buffers::AlignedBuffer::with_capacity(bytes.len());
                     aligned.extend_from_slice(&bytes);
-                    if durable {
+                    let written = if durable {
                         group
                             .file
                             .write_durable_at(aligned.as_slice(), group.position)
                     } else {
                         group.file.write_at(aligned.as_slice(), group.position)
-                    }
-                    .expect("writes");
-                    self.out.push(group.ticket);
+                    };
+                    self.sync_failed |= written.is_err();
+                    self.out.push((group.ticket, written.is_ok()));
                 }
                 WriterAction::Durable(blocks) => self.tail.publish(&blocks),
                 WriterAction::Close { sequence, end } => self.catalog.close(sequence, end),
-                WriterAction::Seal(order) => self.files.seal(&order).expect("seals"),
+                // The next start makes a trailer anew.
+                WriterAction::Seal(order) => self.sync_failed |= self.files.seal(&order).is_err(),
             }
         }
     }
 
+    fn open_segment(&mut self, order: &SegmentOrder) -> io::Result<(OpenedSegment, SegmentEntry)> {
+        self.spares += 1;
+        let spare = self.files.make_spare(self.spares, &AtomicBool::new(true))?;
+        self.files.put_to_use(&spare, order, Timestamp(5))
+    }
+
+    /// The writes that are out come back: as they went, or all as failed.
     fn report(&mut self, succeeded: bool) {
-        for ticket in std::mem::take(&mut self.out) {
-            self.writer.written(ticket, succeeded);
+        for (ticket, written) in std::mem::take(&mut self.out) {
+            self.writer.written(ticket, written && succeeded);
         }
     }
 
@@ -108,6 +120,19 @@ impl Journal {
             self.report(true);
         }
         self.step(true);
+    }
+
+    /// Removes the oldest segment when `cursor` is past it and a later one has a block; gives
+    /// its end.
+    fn retain(&mut self, cursor: Offset) -> Option<Offset> {
+        let oldest = self.catalog.list().into_iter().next()?;
+        let end = oldest.end.filter(|end| *end < cursor)?;
+        if self.files.remove(&oldest).is_err() {
+            // It stays, or it is gone and the floor says that it may be.
+            self.sync_failed = true;
+        }
+        self.catalog.remove(oldest.sequence);
+        Some(end)
     }
 
     fn read_all(&self, from: Offset) -> (Vec<Bytes>, Vec<String>) {
@@ -162,6 +187,14 @@ enum Operation {
     WriteUnsynced,
     /// Writes come back failed; the writer moves to a fresh segment.
     FailWrites,
+    /// The next call of this kind fails.
+    FailNext(DiskOperation),
+    /// The one stream has everything up to so many blocks before the end.
+    Ack {
+        blocks_behind: usize,
+    },
+    /// Retention takes what it may.
+    Retain,
     Crash(u64),
     /// An orderly stop, then open again.
     Stop,
@@ -170,7 +203,7 @@ enum Operation {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        6 => (8..20_000_usize, 1..50_u32)
+        6 => (8..20_000_usize, 0..50_u32)
             .prop_map(|(body_bytes, events)| Operation::Append { body_bytes, events }),
         4 => Just(Operation::Commit),
         2 => Just(Operation::WriteUnsynced),
@@ -178,7 +211,26 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => any::<u64>().prop_map(Operation::Crash),
         1 => Just(Operation::Stop),
         2 => Just(Operation::ReadAll),
+        2 => refused().prop_map(Operation::FailNext),
+        2 => (0..4_usize).prop_map(|blocks_behind| Operation::Ack { blocks_behind }),
+        2 => Just(Operation::Retain),
     ]
+}
+
+fn refused() -> impl Strategy<Value = DiskOperation> {
+    use DiskOperation::{Open, Read, Remove, Rename, SetLen, Sync, SyncDir, Write, WriteDurable};
+    let all = [
+        Open,
+        Read,
+        Remove,
+        Rename,
+        SetLen,
+        Sync,
+        SyncDir,
+        Write,
+        WriteDurable,
+    ];
+    proptest::sample::select(all.to_vec())
 }
 
 /// The bodies that must be there, in order, and their events.
@@ -186,6 +238,10 @@ fn operation() -> impl Strategy<Value = Operation> {
 struct Model {
     durable: Vec<(u64, u32)>,
     pending: Vec<(u64, u32)>,
+    /// The stream's durable cursor.
+    cursor: Offset,
+    /// Events below may be gone: the stream has them.
+    retained: Offset,
 }
 
 impl Model {
@@ -197,17 +253,46 @@ impl Model {
                 .sum(),
         )
     }
+
+    /// The cursor of a stream that has all but the last `blocks_behind` blocks.
+    fn acknowledge(&mut self, blocks_behind: usize) {
+        let left = self.durable.iter().rev().take(blocks_behind);
+        let behind: u64 = left.map(|(_, events)| u64::from(*events)).sum();
+        self.cursor = self.cursor.max(Offset(self.end().0 - behind));
+    }
+
+    /// Bodies of the blocks with events from `from` on.
+    fn from(&self, from: Offset) -> Vec<u64> {
+        let mut end = 0;
+        let mut tags = Vec::new();
+        for (tag, events) in &self.durable {
+            end += u64::from(*events);
+            if *events > 0 && end > from.0 {
+                tags.push(*tag);
+            }
+        }
+        tags
+    }
 }
 
+/// All that retention left is read, whole and in order, and nothing that the stream still
+/// needs is gone.
 fn check_reads(journal: &Journal, model: &Model) {
-    let (bodies, gaps) = journal.read_all(Offset(0));
+    journal.disk.mend();
+    let start = journal.catalog.start().unwrap_or(model.end());
+    assert!(
+        start <= model.retained,
+        "{start} is behind {}",
+        model.retained
+    );
+    let from = model.retained;
+    let (bodies, gaps) = journal.read_all(from);
     assert_eq!(gaps, Vec::<String>::new());
     let tags: Vec<u64> = bodies
         .iter()
         .map(|body| u64::from_le_bytes(body[..8].try_into().expect("eight bytes")))
         .collect();
-    let expected: Vec<u64> = model.durable.iter().map(|(tag, _)| *tag).collect();
-    assert_eq!(tags, expected);
+    assert_eq!(tags, model.from(from));
 }
 
 fn run(operations: Vec<Operation>) {
@@ -237,21 +322,29 @@ fn run(operations: Vec<Operation>) {
                 journal.step(true);
                 journal.report(false);
             }
+            Operation::FailNext(call) => disk.fail_next(call, io::ErrorKind::Other, 1),
+            Operation::Ack { blocks_behind } => model.acknowledge(blocks_behind),
+            Operation::Retain => {
+                if let Some(end) = journal.retain(model.cursor) {
+                    model.retained = model.retained.max(end);
+                }
+            }
             Operation::Crash(seed) => {
                 journal.step(false);
-                disk.crash(seed);
-                // Blocks that reached the disk whole may come back though they were never
-                // acknowledged; what was acknowledged must.
-                let (reopened, recovered) = Journal::open(&disk, Offset(0));
-                check_recovered(&recovered, &mut model);
-                journal = reopened;
+                journal = crash(&disk, seed, &mut model);
             }
             Operation::Stop => {
                 journal.commit();
                 model.durable.append(&mut model.pending);
                 journal.writer.close();
                 journal.step(true);
-                let (reopened, recovered) = Journal::open(&disk, model.end());
+                if journal.sync_failed {
+                    // What the disk shows after a failed sync is not what it has.
+                    journal = crash(&disk, 1, &mut model);
+                    continue;
+                }
+                disk.mend();
+                let (reopened, recovered) = Journal::open(&disk, model.cursor);
                 assert_eq!(recovered.start.next, model.end());
                 assert_eq!(recovered.findings, Vec::new());
                 journal = reopened;
@@ -259,23 +352,34 @@ fn run(operations: Vec<Operation>) {
             Operation::ReadAll => check_reads(&journal, &model),
         }
     }
+    disk.mend();
     journal.commit();
     model.durable.append(&mut model.pending);
     check_reads(&journal, &model);
 }
 
+/// Power is lost, and the journal opened again. Blocks that reached the disk whole may come
+/// back though they were never acknowledged; what was acknowledged must.
+fn crash(disk: &MemoryDisk, seed: u64, model: &mut Model) -> Journal {
+    disk.mend();
+    disk.crash(seed);
+    let (reopened, recovered) = Journal::open(disk, model.cursor);
+    check_recovered(&recovered, model);
+    reopened
+}
+
 /// After a crash the journal holds all that was durable and perhaps, in order, a first part
 /// of what was not; torn tails are cut, nothing is called damaged.
 fn check_recovered(recovered: &Recovered, model: &mut Model) {
-    let damage = recovered
-        .findings
-        .iter()
-        .find(|finding| !matches!(finding, Finding::TornTail { .. }));
+    let harmless =
+        |finding: &&Finding| matches!(finding, Finding::TornTail { .. } | Finding::Repaired { .. });
+    let damage = recovered.findings.iter().find(|finding| !harmless(finding));
     assert_eq!(damage, None);
     assert!(
         recovered.start.next >= model.end(),
         "acknowledged events survive"
     );
+    // An empty block behind the last event may be there or not; nobody can tell.
     for entry in std::mem::take(&mut model.pending) {
         if recovered.start.next > model.end() {
             model.durable.push(entry);

@@ -100,7 +100,10 @@ fn whatever_happens_every_acknowledged_event_keeps_its_promise() {
                             return failures;
                         }
                         if let Err(failure) = run_seed(seed, None) {
-                            failures.push(told(seed, &failure));
+                            let told = told(seed, &failure);
+                            // At once: a soak may run for days before it ends.
+                            eprintln!("{told}");
+                            failures.push(told);
                         }
                     }
                 };
