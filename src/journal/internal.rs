@@ -521,19 +521,24 @@ mod tests {
     #[test]
     fn a_disk_that_refuses_new_segments_costs_no_record_its_place() {
         use crate::os::memory_disk::DiskOperation::{Open, Rename, SyncDir, WriteDurable};
-        let disk = MemoryDisk::new();
-        let mut journal = open(&disk);
         let (answers, _answered) = crossbeam_channel::unbounded();
-        journal
-            .append(RecordKind::Reject, &[request("{}\n", answers.clone())])
-            .expect("durable");
-        journal.writer.close();
         for operation in [Open, WriteDurable, Rename, SyncDir] {
+            let disk = MemoryDisk::new();
+            let mut journal = open(&disk);
+            let append = |journal: &mut InternalJournal| {
+                let record = request("{}\n", answers.clone());
+                journal.append(RecordKind::Reject, &[record])
+            };
+            append(&mut journal).expect("durable");
             for _attempt in 0..2 * INTERNAL_SEGMENTS {
-                disk.fail_next(operation, io::ErrorKind::Other, 1);
-                drop(journal.append(RecordKind::Reject, &[request("{}\n", answers.clone())]));
-                disk.mend();
+                // What meets the fault may be the floor, and then the record goes in all the same.
+                if journal.catalog.list().len() >= INTERNAL_SEGMENTS - 1 {
+                    break;
+                }
                 journal.writer.close();
+                disk.fail_next(operation, io::ErrorKind::Other, 1);
+                drop(append(&mut journal));
+                disk.mend();
             }
             assert_eq!(journal.counters.overwritten.load(Ordering::Relaxed), 0);
             assert_eq!(journal.catalog.start(), Some(Offset(0)));

@@ -72,7 +72,7 @@ impl SegmentFiles {
     /// When the disk refuses; nothing is left behind then.
     pub fn make_spare(&self, number: u64, hurry: &AtomicBool) -> io::Result<PathBuf> {
         let making = self.dir.join(format!("spare-{number}.making"));
-        let spare = self.dir.join(format!("spare-{number}.spare"));
+        let spare = self.spare_path(number);
         let made = self.fill_with_zeros(&making, hurry).and_then(|()| {
             self.disk.rename(&making, &spare)?;
             self.disk.sync_dir(&self.dir)
@@ -182,10 +182,29 @@ impl SegmentFiles {
     /// When the disk refuses.
     pub fn recycle(&self, entry: &SegmentEntry, number: u64) -> io::Result<PathBuf> {
         Floor::raise_over(self, entry)?;
-        let spare = self.dir.join(format!("spare-{number}.spare"));
+        let spare = self.spare_path(number);
         self.disk.rename(&entry.path, &spare)?;
-        self.disk.sync_dir(&self.dir)?;
-        Ok(spare)
+        let synced = self.disk.sync_dir(&self.dir);
+        if synced.is_err() {
+            // After a crash it may have its old name: under a new one nothing may be written.
+            self.disk.rename(&spare, &entry.path)?;
+        }
+        synced.map(|()| spare)
+    }
+
+    /// Where the spare of that number lies.
+    #[must_use]
+    pub fn spare_path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("spare-{number}.spare"))
+    }
+
+    /// Removes a spare.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove_spare(&self, spare: &Path) -> io::Result<()> {
+        self.disk.remove(spare)?;
+        self.disk.sync_dir(&self.dir)
     }
 
     /// Removes a segment that is no longer needed, durably, under a floor that says so.

@@ -166,7 +166,7 @@ fn start_load(stage: &Stage, run: &str) -> [Loadgen; 2] {
 
 /// The audit events that were delivered so far, of one action.
 fn audited(stage: &Stage, action: &str) -> Vec<Value> {
-    let text = fs::read_to_string(stage.path("out/audit.ndjson")).unwrap_or_default();
+    let text = fs::read_to_string(stage.path("out/audit.internal.ndjson")).unwrap_or_default();
     // A line without its end is still being written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let events = whole
@@ -260,7 +260,9 @@ fn assert_told(stage: &Stage, relay: &Relay) {
             let warnings = audited(stage, "weir.room.notify");
             let mut warnings = warnings.iter();
             warnings.any(|event| {
-                event["reason"]["reasonType"] == level && event["target"]["name"] == "siem"
+                let holder = &event["target"]["name"];
+                event["requestData"]["notificationType"] == level
+                    && (holder == "siem" || holder == "fresh")
             })
         });
     }

@@ -109,7 +109,7 @@ fn exports_are_what_was_sent(stage: &Stage) {
     );
     let file = stage.path("export.gz").display().to_string();
     let exported = journal(
-        &stage,
+        stage,
         &format!("export --format gzip --from 7 --out {file}"),
     );
     assert!(exported.status.success(), "{exported:?}");

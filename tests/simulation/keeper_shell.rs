@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use weir::journal::floor::Floor;
 use weir::journal::keeper::Hold;
 use weir::journal::keeper::room::{Decision, Room};
 use weir::journal::keeper::view::{JournalView, LaneView};
@@ -167,22 +166,25 @@ impl KeeperShell {
                 as_spare,
                 why,
             } => {
-                let spare_for = as_spare.then_some(journal);
                 let entry = journals[journal].catalog.view().get(&sequence).cloned();
                 let entry = entry.expect("the planner saw it");
-                match self.take(journal, &entry, spare_for, journals) {
+                match self.take(journal, &entry, as_spare, &journals[journal]) {
                     Ok(()) => Kept::Taken {
                         journal,
                         end: entry.end.unwrap_or(entry.first),
                     },
                     Err(_) => {
                         self.room.refused();
-                        if let Some(to) = spare_for {
-                            self.fail(to, &mut journals[to]);
+                        if as_spare {
+                            self.fail(journal, &mut journals[journal]);
                         }
                         Kept::Other(format!("{journal} is not taken: {why:?}"))
                     }
                 }
+            }
+            Decision::DropSpare { journal } => {
+                let dropped = self.drop_spare(journal, &journals[journal]);
+                Kept::Other(format!("a spare of {journal} is dropped: {dropped}"))
             }
             Decision::Discard {
                 journal,
@@ -237,30 +239,41 @@ impl KeeperShell {
         }
     }
 
-    /// As the keeper takes a segment: the floor is raised before anything else.
+    /// As the keeper takes a segment.
     fn take(
         &mut self,
         at: usize,
         entry: &SegmentEntry,
-        to: Option<usize>,
-        journals: &[JournalShell],
+        as_spare: bool,
+        shell: &JournalShell,
     ) -> io::Result<()> {
-        let from = &journals[at];
-        Floor::raise_over(&from.files, entry)?;
-        from.catalog.remove(entry.sequence);
-        let Some(to) = to else {
-            self.disk.remove(&entry.path)?;
-            return self.disk.sync_dir(&from.files.dir);
+        let JournalShell { files, catalog, .. } = shell;
+        let kept = &mut self.journals[at];
+        catalog.remove(entry.sequence);
+        let taken = if as_spare {
+            kept.spare_number += 1;
+            let spare = files.recycle(entry, kept.spare_number);
+            spare.map(|spare| kept.spares.push_back(spare))
+        } else {
+            files.remove(entry)
         };
-        let kept = &mut self.journals[to];
-        kept.spare_number += 1;
-        let dir = &journals[to].files.dir;
-        let spare = dir.join(format!("spare-{}.spare", kept.spare_number));
-        self.disk.rename(&entry.path, &spare)?;
-        self.disk.sync_dir(dir)?;
-        self.disk.sync_dir(&from.files.dir)?;
-        kept.spares.push_back(spare);
-        Ok(())
+        if taken.is_err() && self.disk.exists(&entry.path).unwrap_or(true) {
+            catalog.add(entry.clone());
+        }
+        taken
+    }
+
+    fn drop_spare(&mut self, at: usize, shell: &JournalShell) -> bool {
+        let spares = &mut self.journals[at].spares;
+        let spare = spares.pop_back().expect("the planner saw one");
+        let removed = shell.files.remove_spare(&spare).is_ok();
+        if !removed && self.disk.exists(&spare).unwrap_or(true) {
+            spares.push_back(spare);
+        }
+        if !removed {
+            self.room.refused();
+        }
+        removed
     }
 
     /// The shard hears that its order came to nothing, and waits before it orders again.

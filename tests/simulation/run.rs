@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use weir::batch::Compression;
 use weir::block::codec::{CompressionLevel, Inflater, best_codec};
-use weir::journal::cursor::{self, CursorRecord};
+use weir::journal::cursor::{self, CursorRecord, OpenedCursor};
 use weir::journal::keeper::watch::PAUSE_AFTER_JUMP;
 use weir::journal::reader::{ReadNext, Reader};
 use weir::journal::recovery::{Finding, recover};
@@ -191,26 +191,7 @@ impl Run {
     /// As `node::open`: records first, then journals, then lanes.
     fn open(&mut self) -> io::Result<()> {
         self.end();
-        let dir = Path::new("/d/cursors");
-        self.disk.create_dir_all(dir)?;
-        let mut records = Vec::new();
-        for (stream, journal) in self.pairs() {
-            let id = journal_id(journal);
-            let path = record_path(stream, journal);
-            let opened = CursorRecord::open(&self.disk, &path, id, [7; 16])?;
-            let durable = self.oracle.lanes[stream][journal].durable.cursor;
-            if let Some(state) = &opened.state {
-                promise!(
-                    "S4",
-                    state.cursor >= durable,
-                    "the cursor {durable} was durable, the record has {}",
-                    state.cursor
-                );
-            } else {
-                promise!("S4", durable.0 == 0, "the cursor {durable} is forgotten");
-            }
-            records.push(opened);
-        }
+        let records = self.open_records()?;
         let mut journals = Vec::new();
         for journal in 0..self.shape.journals {
             let ends = records.iter().skip(journal).step_by(self.shape.journals);
@@ -264,6 +245,31 @@ impl Run {
             lanes,
         });
         Ok(())
+    }
+
+    /// The record of every lane, which stands where the oracle knows it to stand durably, or later.
+    fn open_records(&mut self) -> io::Result<Vec<OpenedCursor>> {
+        let dir = Path::new("/d/cursors");
+        self.disk.create_dir_all(dir)?;
+        let mut records = Vec::new();
+        for (stream, journal) in self.pairs() {
+            let id = journal_id(journal);
+            let path = record_path(stream, journal);
+            let opened = CursorRecord::open(&self.disk, &path, id, [7; 16])?;
+            let durable = self.oracle.lanes[stream][journal].durable.cursor;
+            if let Some(state) = &opened.state {
+                promise!(
+                    "S4",
+                    state.cursor >= durable,
+                    "the cursor {durable} was durable, the record has {}",
+                    state.cursor
+                );
+            } else {
+                promise!("S4", durable.0 == 0, "the cursor {durable} is forgotten");
+            }
+            records.push(opened);
+        }
+        Ok(records)
     }
 
     fn open_journal(&mut self, journal: usize, cursors_end: Offset) -> io::Result<JournalShell> {

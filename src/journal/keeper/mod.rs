@@ -14,8 +14,6 @@ pub mod view;
 pub mod watch;
 
 #[cfg(test)]
-mod room_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -4,10 +4,12 @@
 //! what [`Room::next`] asks, reports, and asks again until there is nothing left to do. When an
 //! ordered segment finds no room, this is given up, in this order:
 //!
-//! 1. delivered segments that were kept for reading, before their time;
-//! 2. the oldest segment, when all streams that still need it are `discard_oldest`: they are
+//! 1. spares of other journals that are more than those want;
+//! 2. delivered segments that were kept for reading, before their time;
+//! 3. all other spares of journals that wait for nothing;
+//! 4. the oldest segment, when all streams that still need it are `discard_oldest`: they are
 //!    told to discard, and meanwhile the inputs are not told that there is no room;
-//! 3. nothing: the inputs wait until streams move or room comes back.
+//! 5. nothing: the inputs wait until streams move or room comes back.
 //!
 //! The last segment that surely has a block stays in any case: counters, positions and time of
 //! the journal stand in it.
@@ -53,6 +55,11 @@ pub enum Decision {
         why: TakeReason,
         /// It becomes a spare of its journal; otherwise the file is removed.
         as_spare: bool,
+    },
+    /// Remove one of the journal's ready spares.
+    DropSpare {
+        /// The journal.
+        journal: usize,
     },
     /// Tell the stream to give up its events below `to`.
     Discard {
@@ -265,8 +272,15 @@ impl Room {
         if self.refused {
             return None;
         }
-        if let Some(taken) = self.take_delivered(at, journals, disk) {
-            return Some(taken);
+        let idle = |journal: usize| self.orders[journal].is_none();
+        let given_up = self
+            .drop_spare(at, journals, disk, |journal| {
+                journals[journal].has_surplus_spares()
+            })
+            .or_else(|| self.take_delivered(at, journals, disk))
+            .or_else(|| self.drop_spare(at, journals, disk, idle));
+        if given_up.is_some() {
+            return given_up;
         }
         if let Some((journal, to, streams)) = self.discardable(at, journals, disk) {
             let lanes = journals[journal].lanes;
@@ -288,6 +302,23 @@ impl Room {
         }
         let told = std::mem::replace(&mut self.orders[at].as_mut()?.told, true);
         (!told).then_some(Decision::Refuse { journal: at })
+    }
+
+    /// The spare of another journal for an order, when it makes enough room: of the one with the
+    /// most of those that `may` give one up.
+    fn drop_spare(
+        &self,
+        at: usize,
+        journals: &[JournalView<'_>],
+        disk: DiskRoom,
+        may: impl Fn(usize) -> bool,
+    ) -> Option<Decision> {
+        let all = journals.iter().enumerate();
+        let others = all.filter(|(journal, view)| *journal != at && view.spares_ready > 0);
+        let others = others.filter(|(journal, _)| may(*journal));
+        let (journal, view) = others.max_by_key(|(_, view)| view.spares_ready)?;
+        self.helps(at, view.file_bytes, journals, disk)
+            .then_some(Decision::DropSpare { journal })
     }
 
     /// A delivered segment for an order: the journal's own, which as a spare needs neither room
@@ -387,12 +418,15 @@ impl Room {
         })
     }
 
-    /// A delivered segment, when more is in use than may be: the limit was lowered, or others
-    /// fill the disk.
+    /// A spare too many or else a delivered segment, when more is in use than may be: the limit
+    /// was lowered, or others fill the disk.
     fn surplus(&self, journals: &[JournalView<'_>], disk: DiskRoom) -> Option<Decision> {
         let within = self.bytes(journals) <= self.bytes_max(disk);
         if within && disk.free_bytes >= self.settings.free_bytes_min {
             return None;
+        }
+        if let Some(journal) = journals.iter().position(JournalView::has_surplus_spares) {
+            return Some(Decision::DropSpare { journal });
         }
         let (journal, entry) = oldest_delivered_of_all(journals)?;
         Some(Decision::Take {

@@ -225,6 +225,7 @@ impl Keeper {
                 why,
                 as_spare,
             } => self.take_segment(journal, sequence, why, as_spare),
+            Decision::DropSpare { journal } => self.drop_spare(journal),
             Decision::Discard {
                 journal,
                 stream,
@@ -339,6 +340,21 @@ impl Keeper {
             catalog.add(entry.clone());
         }
         taken
+    }
+
+    /// Removes a ready spare.
+    fn drop_spare(&mut self, at: usize) {
+        let kept = &mut self.journals[at];
+        let Some(spare) = kept.ready.pop_back() else {
+            return;
+        };
+        let files = &kept.journal.files;
+        if let Err(error) = files.remove_spare(&spare) {
+            if files.disk.exists(&spare).unwrap_or(true) {
+                kept.ready.push_back(spare);
+            }
+            self.fail(at, "remove a spare", &error);
+        }
     }
 
     fn seal(&mut self, at: usize, order: &SealOrder) {

@@ -55,6 +55,11 @@ impl<'a> JournalView<'a> {
         segments + self.spares_ready as u64 * self.file_bytes
     }
 
+    /// True when more spares are ready than it wants: failures and restarts leave such.
+    pub(super) fn has_surplus_spares(&self) -> bool {
+        self.spares_ready > self.spares_wanted
+    }
+
     /// The lane that is furthest behind, with its index.
     pub(super) fn lowest(&self) -> Option<(usize, &LaneView<'a>)> {
         let lanes = self.lanes.iter().enumerate();

@@ -1,5 +1,7 @@
 //! The keeper on a memory disk.
 
+mod room;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::room::{DISCARD_PATIENCE, Decision, Measure, Room, TakeReason};
-use super::view::{JournalView, LaneView};
+use crate::journal::keeper::room::{DISCARD_PATIENCE, Decision, Measure, Room, TakeReason};
+use crate::journal::keeper::view::{JournalView, LaneView};
 use crate::journal::segments::SegmentEntry;
 use crate::journal::settings::{HoldPolicy, RoomLimit, RoomSettings, WhenFull};
 use crate::metrics::ledger::DiscardReason;
@@ -203,6 +203,10 @@ impl Bench {
                     self.disk.free_bytes += SEGMENT;
                 }
             }
+            Decision::DropSpare { journal } => {
+                self.journals[journal].ready -= 1;
+                self.disk.free_bytes += SEGMENT;
+            }
             Decision::Discard {
                 journal,
                 stream,
@@ -311,6 +315,41 @@ fn an_order_takes_another_journals_delivered_segment_before_its_own_undelivered_
     );
     let own = [discard(0, 0, 100, FULL), take(0, 0, NO_ROOM, true), open(0)];
     assert_eq!(bench.order(0), own);
+}
+
+#[test]
+fn spares_another_journal_does_not_need_are_dropped_before_anybody_waits() {
+    let mut bench = Bench::new(settings(9), &[3, 3], &[(block(), 0)]);
+    (bench.journals[0].ready, bench.journals[0].wanted) = (3, 1);
+    let make = Decision::Make {
+        journal: 1,
+        hurry: true,
+    };
+    let dropped = Decision::DropSpare { journal: 0 };
+    assert_eq!(bench.order(1), [dropped.clone(), make.clone(), open(1)]);
+    bench.journals[0].lanes[0].cursor = 100;
+    // More than are wanted go before kept events, those before the last spare.
+    assert_eq!(bench.order(1), [dropped.clone(), make.clone(), open(1)]);
+    let taken = take(0, 0, NO_ROOM, false);
+    assert_eq!(bench.order(1), [taken, make.clone(), open(1)]);
+    assert_eq!(bench.order(1), [dropped, make.clone(), open(1)]);
+    assert_eq!(bench.order(1), [Decision::Refuse { journal: 1 }]);
+}
+
+#[test]
+fn a_journal_that_waits_itself_keeps_its_spare() {
+    let mut bench = Bench::new(settings(4), &[2, 1], &[(block(), 0)]);
+    (bench.journals[1].ready, bench.journals[1].wanted) = (1, 1);
+    bench.room.order(1);
+    assert_eq!(bench.order(0), [Decision::Refuse { journal: 0 }, open(1)]);
+}
+
+#[test]
+fn over_the_limit_surplus_spares_go_first() {
+    let mut bench = Bench::new(settings(3), &[3], &[(block(), 300)]);
+    bench.journals[0].ready = 2;
+    let dropped = Decision::DropSpare { journal: 0 };
+    assert_eq!(bench.look(), [dropped.clone(), dropped]);
 }
 
 #[test]
