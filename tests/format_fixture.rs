@@ -612,7 +612,7 @@ fn perform(disk: &MemoryDisk, writer: &mut Writer) {
                 writer.written(group.ticket, written.is_ok());
             }
             WriterAction::Seal(order) => files(disk).seal(&order).unwrap(),
-            WriterAction::Durable(_) | WriterAction::Close { .. } => {}
+            WriterAction::Durable(_) | WriterAction::Close(_) => {}
         }
     }
 }

@@ -311,7 +311,7 @@ mod tests {
                             .write_durable_at(whole.as_slice(), group.position);
                         writer.written(group.ticket, written.is_ok());
                     }
-                    WriterAction::Close { sequence, end } => catalog.close(sequence, end),
+                    WriterAction::Close(segment) => catalog.close(&segment),
                     WriterAction::Seal(order) => files.seal(&order).expect("seals"),
                     WriterAction::Durable(_) => {}
                 }

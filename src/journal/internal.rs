@@ -346,7 +346,7 @@ impl InternalJournal {
                     }
                 }
                 WriterAction::Durable(blocks) => self.tail.publish(&blocks),
-                WriterAction::Close { sequence, end } => self.catalog.close(sequence, end),
+                WriterAction::Close(segment) => self.catalog.close(&segment),
                 WriterAction::Seal(order) => {
                     if let Err(error) = self.files.seal(&order) {
                         // Nothing is lost by it: the next start makes the trailer.

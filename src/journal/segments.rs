@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::journal::floor::Floor;
 use crate::journal::format::SegmentHeader;
 use crate::journal::recovery::quarantine::Quarantine;
-use crate::journal::writer::{OpenedSegment, SealOrder, SegmentOrder};
+use crate::journal::writer::{OpenedSegment, SealOrder, SegmentEnd, SegmentOrder};
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::AlignedBuffer;
 use crate::os::disk::{Disk, DiskFile, OpenMode};
@@ -307,9 +307,10 @@ impl Catalog {
     }
 
     /// Nothing more goes to the segment.
-    pub fn close(&self, sequence: u64, end: Offset) {
-        if let Some(entry) = self.lock().get_mut(&sequence) {
-            entry.end = Some(end);
+    pub fn close(&self, segment: &SegmentEnd) {
+        if let Some(entry) = self.lock().get_mut(&segment.sequence) {
+            entry.end = Some(segment.end);
+            entry.last_used = entry.last_used.max(segment.received_last);
         }
     }
 
@@ -358,13 +359,6 @@ impl Catalog {
     #[must_use]
     pub fn start(&self) -> Option<Offset> {
         self.lock().values().map(|entry| entry.first).min()
-    }
-
-    /// What the segment holds was received until `at` at least.
-    pub fn used_until(&self, sequence: u64, at: Timestamp) {
-        if let Some(entry) = self.lock().get_mut(&sequence) {
-            entry.last_used = entry.last_used.max(at);
-        }
     }
 
     /// The segments by sequence, without a copy; nobody else sees the catalog meanwhile.

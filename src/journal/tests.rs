@@ -94,7 +94,7 @@ impl Journal {
                     self.out.push((group.ticket, written.is_ok()));
                 }
                 WriterAction::Durable(blocks) => self.tail.publish(&blocks),
-                WriterAction::Close { sequence, end } => self.catalog.close(sequence, end),
+                WriterAction::Close(segment) => self.catalog.close(&segment),
                 // The next start makes a trailer anew.
                 WriterAction::Seal(order) => self.sync_failed |= self.files.seal(&order).is_err(),
             }
@@ -443,4 +443,25 @@ fn a_cursor_ahead_of_the_journal_is_believed_so_no_offset_is_used_twice() {
     journal.commit();
     let (bodies, gaps) = journal.read_all(Offset(0));
     assert_eq!((bodies.len(), gaps.len()), (2, 1));
+}
+
+#[test]
+fn a_segment_put_to_use_in_vain_at_the_start_of_another_is_no_damage() {
+    let disk = MemoryDisk::new();
+    let (mut journal, _) = Journal::open(&disk, Offset(0));
+    // The disk wrote the block and said that it failed: it goes to another segment, which
+    // begins where the first did, and gets no further.
+    journal.writer.append(block(1, 100, 10));
+    journal.step(true);
+    journal.step(true);
+    journal.report(false);
+    journal.step(false);
+    disk.crash(1);
+    disk.fail_next(DiskOperation::Remove, io::ErrorKind::Other, 1);
+    let start = || recover(&journal.files, &Catalog::default(), Offset(0));
+    start().expect_err("the empty segment cannot be removed");
+    disk.mend();
+    let recovered = start().expect("recovers");
+    assert_eq!(recovered.findings, []);
+    assert_eq!(recovered.start.next, Offset(10));
 }

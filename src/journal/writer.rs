@@ -106,6 +106,17 @@ pub struct SealOrder {
     pub trailer: Trailer,
 }
 
+/// Where a segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// Sequence of the segment.
+    pub sequence: u64,
+    /// One past its last offset.
+    pub end: Offset,
+    /// Latest receive time of its last event; of an earlier segment's when it has none.
+    pub received_last: Timestamp,
+}
+
 /// What the shell has to do next.
 #[derive(Debug, Clone)]
 pub enum WriterAction {
@@ -115,13 +126,8 @@ pub enum WriterAction {
     Write(GroupWrite),
     /// These blocks are durable: publish them, then tell who waits.
     Durable(Vec<Arc<Block>>),
-    /// Nothing more goes to the segment: it ends at `end`.
-    Close {
-        /// Sequence of the segment.
-        sequence: u64,
-        /// One past its last offset.
-        end: Offset,
-    },
+    /// Nothing more goes to the segment.
+    Close(SegmentEnd),
     /// Seal a full segment; no reply is due, a missing trailer is rebuilt at the next start.
     Seal(SealOrder),
 }
@@ -146,6 +152,8 @@ pub struct Writer {
     write_bytes_max: usize,
     /// Events below are durable and published.
     durable_end: Offset,
+    /// Latest receive time of the last block this run made durable.
+    received_last: Timestamp,
     /// Chain hash of the last durable block.
     durable_chain: ChainHash,
     /// Offset of the next block to be placed; never below `durable_end`.
@@ -223,6 +231,7 @@ impl Writer {
             journal: start.journal,
             write_bytes_max,
             durable_end: start.next,
+            received_last: Timestamp(i64::MIN),
             durable_chain: start.chain,
             next: start.next,
             chain: start.chain,
@@ -447,12 +456,18 @@ impl Writer {
 
     /// Closes and seals a segment; everything in it is durable.
     fn end_segment(&mut self, segment: ActiveSegment) {
-        let (sequence, end) = (segment.sequence, self.durable_end);
-        self.actions
-            .push_back(WriterAction::Close { sequence, end });
+        self.close_segment(segment.sequence);
         if !segment.index.is_empty() {
             self.actions.push_back(WriterAction::Seal(segment.seal()));
         }
+    }
+
+    fn close_segment(&mut self, sequence: u64) {
+        self.actions.push_back(WriterAction::Close(SegmentEnd {
+            sequence,
+            end: self.durable_end,
+            received_last: self.received_last,
+        }));
     }
 
     /// Publishes what became durable, in order.
@@ -470,6 +485,7 @@ impl Writer {
         let Some(last) = durable.last() else { return };
         self.failures = 0;
         self.durable_end = last.range().end;
+        self.received_last = last.received_last;
         self.pending_bytes -= durable.iter().map(|block| block.image_len()).sum::<usize>();
         self.actions.push_back(WriterAction::Durable(durable));
     }
@@ -497,11 +513,7 @@ impl Writer {
         let failures = self.failures;
         self.advance();
         self.failures = failures;
-        let end = self.durable_end;
-        self.actions.push_back(WriterAction::Close {
-            sequence: failed,
-            end,
-        });
+        self.close_segment(failed);
         let groups = std::mem::take(&mut self.in_flight);
         let placed = std::mem::take(&mut self.placed)
             .into_iter()

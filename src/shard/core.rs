@@ -19,10 +19,11 @@ use crate::ingest::fate::Waiter;
 use crate::ingest::gather::GatheredBlock;
 use crate::ingest::reject::RejectTotal;
 use crate::journal::writer::{
-    ClosedBlock, GroupWrite, OpenedSegment, SealOrder, SegmentOrder, Writer, WriterAction,
+    ClosedBlock, GroupWrite, OpenedSegment, SealOrder, SegmentEnd, SegmentOrder, Writer,
+    WriterAction,
 };
 use crate::metrics::ledger::InputCounts;
-use crate::position::{Offset, Timestamp};
+use crate::position::Timestamp;
 
 /// Blocks handed out for compression elsewhere at a time.
 pub const HANDED_OUT_MAX: usize = 2;
@@ -73,12 +74,7 @@ pub enum ShardAction {
     /// Publish these durable blocks to the streams.
     Publish(Vec<Arc<Block>>),
     /// A segment takes no more blocks.
-    Close {
-        /// Its sequence.
-        sequence: u64,
-        /// One past its last offset.
-        end: Offset,
-    },
+    Close(SegmentEnd),
     /// Write index and trailer of a full segment.
     Seal(SealOrder),
     /// Make these reject records durable in the internal journal, then report the ticket.
@@ -287,9 +283,7 @@ impl ShardCore {
             match self.writer.next_action()? {
                 WriterAction::Open(order) => return Some(ShardAction::Open(order)),
                 WriterAction::Write(group) => return Some(ShardAction::Write(group)),
-                WriterAction::Close { sequence, end } => {
-                    return Some(ShardAction::Close { sequence, end });
-                }
+                WriterAction::Close(segment) => return Some(ShardAction::Close(segment)),
                 WriterAction::Seal(order) => return Some(ShardAction::Seal(order)),
                 WriterAction::Durable(blocks) => {
                     self.durable(blocks.len());

@@ -391,7 +391,7 @@ impl Shard {
                 direct: self.parts.direct,
             }),
             ShardAction::Publish(blocks) => self.parts.tail.publish(&blocks),
-            ShardAction::Close { sequence, end } => self.parts.catalog.close(sequence, end),
+            ShardAction::Close(segment) => self.parts.catalog.close(&segment),
             ShardAction::Seal(order) => {
                 let journal = self.parts.journal;
                 self.parts

@@ -100,7 +100,7 @@ fn perform(files: &SegmentFiles, writer: &mut Writer) {
                 writer.written(group.ticket, written.is_ok());
             }
             WriterAction::Seal(order) => files.seal(&order).unwrap(),
-            WriterAction::Durable(_) | WriterAction::Close { .. } => {}
+            WriterAction::Durable(_) | WriterAction::Close(_) => {}
         }
     }
 }

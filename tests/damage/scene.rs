@@ -225,7 +225,7 @@ fn perform(journal: &Journal, writer: &mut Writer) {
                 writer.written(group.ticket, true);
             }
             WriterAction::Durable(blocks) => journal.tail.publish(&blocks),
-            WriterAction::Close { sequence, end } => journal.catalog.close(sequence, end),
+            WriterAction::Close(segment) => journal.catalog.close(&segment),
             WriterAction::Seal(order) => journal.files.seal(&order).unwrap(),
         }
     }

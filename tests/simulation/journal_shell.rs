@@ -346,7 +346,7 @@ impl JournalShell {
                     self.tail.publish(&blocks);
                 }
             }
-            ShardAction::Close { sequence, end } => self.catalog.close(sequence, end),
+            ShardAction::Close(segment) => self.catalog.close(&segment),
             ShardAction::Seal(order) => self.seals.push_back(order),
             ShardAction::Record { ticket, lines, .. } => {
                 if self.mutation == Some(Mutation::RejectsNotAwaited) {

@@ -217,10 +217,6 @@ impl KeeperShell {
         };
         match shell.files.put_to_use(&spare, order, now.wall) {
             Ok((opened, entry)) => {
-                let before = shell.catalog.view().keys().next_back().copied();
-                if let Some(before) = before {
-                    shell.catalog.used_until(before, now.wall);
-                }
                 shell.catalog.add(entry);
                 shell.core.opened(opened);
                 shell.full = false;

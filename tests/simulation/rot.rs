@@ -8,6 +8,7 @@ use std::path::Path;
 
 use weir::journal::scan::{ScannedBlock, SegmentScan};
 use weir::journal::segments::{Catalog, SegmentEntry};
+use weir::journal::writer::SegmentEnd;
 use weir::limits::DISK_PAGE_BYTES;
 use weir::position::{Offset, OffsetRange};
 
@@ -243,7 +244,11 @@ pub(crate) fn cut_last_block(run: &Run, journal: usize, catalog: &Catalog, next:
         let blocks = blocks_of(run, journal, entry).unwrap_or_default();
         if let Some(last) = blocks.last() {
             *next = last.block.first;
-            catalog.close(entry.sequence, *next);
+            catalog.close(&SegmentEnd {
+                sequence: entry.sequence,
+                end: *next,
+                received_last: entry.last_used,
+            });
             return;
         }
     }

@@ -113,7 +113,7 @@ impl Node {
                     });
                     self.heads.extend(heads);
                 }
-                WriterAction::Close { sequence, end } => self.catalog.close(sequence, end),
+                WriterAction::Close(segment) => self.catalog.close(&segment),
                 WriterAction::Seal(order) => self.files.seal(&order).expect("seals"),
             }
         }

@@ -266,12 +266,6 @@ impl Keeper {
         let (files, catalog) = (&kept.journal.files, &kept.journal.catalog);
         let ordered = match files.put_to_use(&spare, order, now) {
             Ok((opened, entry)) => {
-                // What the segment before holds was received by now; its trailer, when it gets
-                // one, says so more exactly.
-                let before = catalog.view().last_key_value().map(|(before, _)| *before);
-                if let Some(before) = before {
-                    catalog.used_until(before, now);
-                }
                 catalog.add(entry);
                 Ordered::Opened(opened)
             }
@@ -359,8 +353,6 @@ impl Keeper {
 
     fn seal(&mut self, at: usize, order: &SealOrder) {
         let journal = &self.journals[at].journal;
-        let received_last = order.trailer.received_last;
-        journal.catalog.used_until(order.sequence, received_last);
         if let Err(error) = journal.files.seal(order) {
             self.fail(at, "seal a segment", &error);
         }

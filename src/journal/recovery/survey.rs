@@ -539,7 +539,8 @@ fn judge(
                 end: first,
             });
         }
-        segment.judge_end(claims.on(segment, behind.first()), behind.first());
+        let claimed = claims.on(segment, behind.first());
+        segment.judge_end(claimed, end, behind.first());
         segment.entry.end = Some(segment.end);
         end = end.max(segment.end);
     }
@@ -554,12 +555,14 @@ fn judge(
 }
 
 impl Surveyed {
-    /// What the end of the segment means, when events up to `claimed` were durable.
-    fn judge_end(&mut self, claimed: Offset, next: Option<&Self>) {
+    /// What the end of the segment means, when events up to `claimed` were durable and those
+    /// up to `held` are in the segments before: one without a block, put to use in vain, may
+    /// begin where they do.
+    fn judge_end(&mut self, claimed: Offset, held: Offset, next: Option<&Self>) {
         let Some(broken) = self.broken.take() else {
             return;
         };
-        if claimed <= self.end {
+        if claimed <= self.end.max(held) {
             self.torn = broken.is_torn().then_some(broken.position);
             return;
         }
@@ -574,7 +577,7 @@ impl Surveyed {
                     .saturating_sub(page)
                     .max(broken.position),
             range: OffsetRange {
-                first: self.end,
+                first: self.end.max(held),
                 end: claimed,
             },
             error: broken.error,
