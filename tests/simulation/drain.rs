@@ -71,7 +71,7 @@ pub(crate) fn stop(run: &mut Run) {
     for (stream, lanes) in node.lanes.iter_mut().enumerate() {
         for (journal, lane) in lanes.iter_mut().enumerate() {
             let oracle = &mut run.oracle.lanes[stream][journal];
-            lane.record_last(oracle, &run.oracle.journals[journal]);
+            run.sync_failed |= !lane.record_last(oracle, &run.oracle.journals[journal]);
         }
     }
     run.trace.note("stopped".to_owned());

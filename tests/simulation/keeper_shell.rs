@@ -30,8 +30,12 @@ const SPARES: usize = 1;
 pub(crate) enum Kept {
     /// A segment was put to use, or not.
     Opened { journal: usize, opened: bool },
-    /// The events of a segment are let go of.
-    Taken { journal: usize, end: Offset },
+    /// The events of a segment are let go of; when the disk refused, they may be.
+    Taken {
+        journal: usize,
+        end: Offset,
+        refused: bool,
+    },
     /// A stream is told to give up what is below.
     Discard {
         journal: usize,
@@ -164,22 +168,21 @@ impl KeeperShell {
                 journal,
                 sequence,
                 as_spare,
-                why,
+                ..
             } => {
                 let entry = journals[journal].catalog.view().get(&sequence).cloned();
                 let entry = entry.expect("the planner saw it");
-                match self.take(journal, &entry, as_spare, &journals[journal]) {
-                    Ok(()) => Kept::Taken {
-                        journal,
-                        end: entry.end.unwrap_or(entry.first),
-                    },
-                    Err(_) => {
-                        self.room.refused();
-                        if as_spare {
-                            self.fail(journal, &mut journals[journal]);
-                        }
-                        Kept::Other(format!("{journal} is not taken: {why:?}"))
+                let taken = self.take(journal, &entry, as_spare, &journals[journal]);
+                if taken.is_err() {
+                    self.room.refused();
+                    if as_spare {
+                        self.fail(journal, &mut journals[journal]);
                     }
+                }
+                Kept::Taken {
+                    journal,
+                    end: entry.end.unwrap_or(entry.first),
+                    refused: taken.is_err(),
                 }
             }
             Decision::DropSpare { journal } => {

@@ -214,11 +214,14 @@ impl LaneShell {
     }
 
     /// The last record of an orderly stop; what fails now is delivered again.
-    pub(crate) fn record_last(&mut self, oracle: &mut LaneOracle, journal: &JournalOracle) {
+    #[must_use]
+    pub(crate) fn record_last(&mut self, oracle: &mut LaneOracle, journal: &JournalOracle) -> bool {
         let state = self.core.state().clone();
-        if self.record.write(&state).is_ok() {
+        let written = self.record.write(&state).is_ok();
+        if written {
             oracle.recorded(journal, &state);
         }
+        written
     }
 
     /// Does the next thing.

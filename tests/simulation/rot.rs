@@ -192,7 +192,8 @@ fn spare(run: &mut Run, journal: usize) {
 fn slot(run: &mut Run, journal: usize) {
     let stream = run.random.index(run.shape.streams);
     let Some(node) = &run.node else { return };
-    if node.lanes[stream][journal].written < 2 {
+    // A write that failed may have torn the other slot.
+    if node.lanes[stream][journal].written < 2 || run.sync_failed {
         return;
     }
     run.lose_power();

@@ -458,7 +458,7 @@ impl Run {
             self.trace.note(format!("keeper: {kept:?}"));
             match kept {
                 Kept::Opened { opened, .. } => self.sync_failed |= !opened,
-                Kept::Taken { journal, end } => {
+                Kept::Taken { journal, end, .. } => {
                     for (stream, lanes) in self.oracle.lanes.iter().enumerate() {
                         let cursor = lanes[journal].durable.cursor;
                         promise!(

@@ -1,6 +1,6 @@
 //! Opening a journal after a stop of any kind: what is there, where it goes on, what is gone.
 //!
-//! [`survey`] reads and [`recover`] acts on it: damaged regions are copied aside and the
+//! [`mod@survey`] reads and [`recover`] acts on it: damaged regions are copied aside and the
 //! segment sealed with an index of what is sound, headers and trailers are made anew, alien
 //! files moved aside. The journal goes on at the highest of its end, its floor and every
 //! cursor, so an offset is never used twice. Every start opens a new segment. Whatever is
