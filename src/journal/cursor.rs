@@ -23,6 +23,10 @@ const MAGIC: [u8; 8] = *b"WEIRCUR1";
 #[derive(Debug)]
 pub struct CursorRecord {
     file: SlotFile,
+    /// Payload of the newest page as it was read. A write that failed in an earlier run may
+    /// have left it in the page cache alone: before the other page is written it is written
+    /// again, so that one of them is durable at any time.
+    unsettled: Option<Vec<u8>>,
 }
 
 /// What opening a record found.
@@ -101,8 +105,15 @@ impl CursorRecord {
         node: [u8; 16],
     ) -> io::Result<OpenedCursor> {
         let opened = SlotFile::open(disk, path, owner_of(path, journal, node))?;
+        let newest_payload = match opened.slots.first() {
+            Some(Ok((_, payload))) => Some(payload.clone()),
+            _ => None,
+        };
         let (state, damage) = newest(opened.slots);
-        let mut record = Self { file: opened.file };
+        let mut record = Self {
+            file: opened.file,
+            unsettled: newest_payload,
+        };
         let is_later = matches!(damage, Some(FormatError::Version { .. }));
         if let (Some(state), Some(_), false) = (&state, &damage, is_later)
             && let Err(error) = record.write(state)
@@ -125,6 +136,10 @@ impl CursorRecord {
     /// # Panics
     /// When the state has more cuts or sink state than a record has room for.
     pub fn write(&mut self, state: &CursorState) -> io::Result<()> {
+        if let Some(payload) = &self.unsettled {
+            self.file.rewrite(payload)?;
+            self.unsettled = None;
+        }
         self.file.write(&encode(state))
     }
 

@@ -121,6 +121,13 @@ impl SlotFile {
         Ok(())
     }
 
+    /// Writes the payload of the newest page again, in its place.
+    pub(crate) fn rewrite(&self, payload: &[u8]) -> io::Result<()> {
+        let page = encode(&self.owner, self.sequence, payload);
+        self.file
+            .write_durable_at(page.as_slice(), self.sequence % 2 * PAGE as u64)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
