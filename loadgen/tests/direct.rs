@@ -71,7 +71,7 @@ fn start_receiver(address: &str, more: &[&str]) -> Child {
         "--listen",
         address,
         "--until-idle",
-        "700ms",
+        "3s",
         "--json",
     ];
     let child = loadgen(&[&arguments, more].concat()).spawn().unwrap();
@@ -344,7 +344,7 @@ fn endpoint_that_hangs_or_is_down_loses_nothing() {
         "--down-for",
         "200ms",
         "--hang-after",
-        "700ms",
+        "3s",
         "--hang-for",
         "200ms",
     ];
