@@ -283,9 +283,6 @@ impl Run {
         };
         let catalog = Arc::<Catalog>::default();
         let mut recovered = recover(&files, &catalog, cursors_end)?;
-        for finding in &recovered.findings {
-            self.trace.note(format!("found in {journal}: {finding}"));
-        }
         self.judge_findings(journal, &recovered.findings);
         let next = recovered.start.next;
         let known = self.oracle.journals[journal].end();

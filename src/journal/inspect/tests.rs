@@ -67,11 +67,21 @@ impl Node {
         };
         let catalog = Catalog::default();
         let recovered = recover(&files, &catalog, Offset(0)).expect("recovers");
+        let spares = files.find_spares().expect("lists");
+        // Two starts may go on with the same sequence, and the first may have left spares.
+        let mut numbers = (recovered.start.sequence * 100..).step_by(20);
+        let is_free = |number| {
+            let of_this_life = number..=number + 20;
+            !of_this_life
+                .map(|number| files.spare_path(number))
+                .any(|path| spares.contains(&path))
+        };
+        let spare_number = numbers.find(|number| is_free(*number)).expect("a number");
         Self {
             disk: disk.clone(),
-            spare_number: recovered.start.sequence * 100,
+            spare_number,
             writer: Writer::new(recovered.start, 16 * 1024),
-            spares: files.find_spares().expect("lists"),
+            spares,
             files,
             catalog,
             out: Vec::new(),
@@ -772,8 +782,15 @@ fn run(operations: Vec<Operation>) -> io::Result<()> {
                 node = Node::start(&disk);
             }
             Operation::TakeOldest => {
-                let all = segments(&disk);
-                if all.len() > 2 && all[0].seal.is_ok() && node.catalog.list()[0].end.is_some() {
+                // As retention has it: a later segment surely has a block.
+                let ends = node
+                    .catalog
+                    .list()
+                    .into_iter()
+                    .filter_map(|entry| entry.end);
+                let ends: Vec<Offset> = ends.collect();
+                let followed = ends.first() < ends.last();
+                if followed && segments(&disk)[0].seal.is_ok() {
                     node.take_oldest();
                 }
             }
