@@ -178,6 +178,15 @@ pub struct CursorState {
 }
 
 impl CursorState {
+    /// Events below were durable: the stream has passed them, or cut them for a batch.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        let cuts = self.cuts.iter().map(|cut| cut.range.end);
+        cuts.max().unwrap_or_default().max(self.cursor)
+    }
+}
+
+impl CursorState {
     /// True when every event between `start` and the cursor has a fate.
     #[must_use]
     pub fn balances(&self) -> bool {

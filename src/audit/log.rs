@@ -52,6 +52,8 @@ struct Inbox {
     reports: VecDeque<Report>,
     /// Notices told while the reports were full.
     sums: Sums,
+    /// Nothing more is to come but what is told all the same.
+    ending: bool,
     /// Nobody takes reports any more.
     closed: bool,
 }
@@ -84,6 +86,13 @@ impl AuditLog {
         self.send(Report { notice, answer });
     }
 
+    /// Ends the log: whoever takes its reports takes what is there and no more. A part that
+    /// hangs with a log in its hands keeps nobody from that.
+    pub fn end(&self) {
+        lock(&self.inbox).ending = true;
+        self.ring();
+    }
+
     fn send(&self, report: Report) {
         if let Some(Report { notice, answer }) = lock(&self.inbox).put(report) {
             tracing::error!(?notice, "nobody keeps audit events any more");
@@ -92,6 +101,10 @@ impl AuditLog {
             }
             return;
         }
+        self.ring();
+    }
+
+    fn ring(&self) {
         match self.bell.try_send(()) {
             // One ring is enough for all that is there; without a listener the inbox closes.
             Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
@@ -120,6 +133,12 @@ impl Reports {
     #[must_use]
     pub fn bell(&self) -> &Receiver<()> {
         &self.bell
+    }
+
+    /// True when the log was ended: what was told before can be taken.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        lock(&self.inbox).ending
     }
 
     /// What was told and not yet taken, in order.

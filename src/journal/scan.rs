@@ -16,7 +16,7 @@ use crate::journal::format::{
 };
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::AlignedBuffer;
-use crate::os::disk::{Disk, DiskFile, OpenMode};
+use crate::os::disk::{Disk, DiskFile, OpenMode, read_around_bad_pages};
 use crate::position::{JournalId, Offset, SegmentId};
 
 /// Bytes read at a time.
@@ -376,7 +376,7 @@ impl SegmentScan {
 
     fn read(&self, position: u64, bytes: usize) -> io::Result<Bytes> {
         let mut buffer = AlignedBuffer::zeroed(bytes);
-        let read = self.file.read_at(buffer.as_mut_slice(), position)?;
+        let read = read_around_bad_pages(&*self.file, buffer.as_mut_slice(), position)?;
         // A block whose padding was cut off is whole: it is padded with zeros.
         buffer.truncate(format::pad_to_page(read));
         Ok(buffer.freeze())
@@ -408,7 +408,7 @@ fn open(disk: &dyn Disk, path: &Path, direct: bool) -> io::Result<Arc<dyn DiskFi
 
 fn read_page(file: &dyn DiskFile, position: u64) -> io::Result<[u8; DISK_PAGE_BYTES]> {
     let mut buffer = AlignedBuffer::zeroed(DISK_PAGE_BYTES);
-    let read = file.read_at(buffer.as_mut_slice(), position)?;
+    let read = read_around_bad_pages(file, buffer.as_mut_slice(), position)?;
     let mut page = [0; DISK_PAGE_BYTES];
     page[..read].copy_from_slice(&buffer.as_slice()[..read]);
     Ok(page)

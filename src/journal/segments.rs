@@ -47,6 +47,14 @@ pub fn parse_file_name(name: &str) -> Option<(u64, Offset)> {
     (parsed.0 < SEQUENCE_MAX && file_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
+/// The number in a spare's name.
+#[must_use]
+pub fn spare_number(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let number = name.strip_prefix("spare-")?.strip_suffix(".spare")?;
+    number.parse().ok()
+}
+
 /// Makes and handles the segment files of one journal.
 #[derive(Debug, Clone)]
 pub struct SegmentFiles {
@@ -80,8 +88,9 @@ impl SegmentFiles {
         match made {
             Ok(()) => Ok(spare),
             Err(error) => {
-                // The disk is in trouble already; what cannot be removed is removed at start.
+                // The disk is in trouble already; what cannot be removed is found at start.
                 drop(self.disk.remove(&making));
+                drop(self.disk.remove(&spare));
                 Err(error)
             }
         }
@@ -196,6 +205,21 @@ impl SegmentFiles {
     #[must_use]
     pub fn spare_path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("spare-{number}.spare"))
+    }
+
+    /// Makes a spare again of what [`Self::put_to_use`] could not put to use. Where it has got
+    /// its new name already, the old one is made durable first: what a spare becomes next must
+    /// not be found under a name of before.
+    ///
+    /// # Errors
+    /// When the disk refuses; the next start finds it.
+    pub fn take_back(&self, spare: &Path, order: &SegmentOrder) -> io::Result<()> {
+        if self.disk.exists(spare)? {
+            return Ok(());
+        }
+        let named = self.dir.join(file_name(order.sequence, order.first));
+        self.disk.rename(&named, spare)?;
+        self.disk.sync_dir(&self.dir)
     }
 
     /// Removes a spare.

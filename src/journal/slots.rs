@@ -19,7 +19,7 @@ use sha2::Digest as _;
 use crate::journal::format::{self, FORMAT_VERSION, FormatError};
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::AlignedBuffer;
-use crate::os::disk::{Disk, DiskFile, OpenMode};
+use crate::os::disk::{Disk, DiskFile, OpenMode, read_around_bad_pages};
 use crate::position::JournalId;
 
 const PAGE: usize = DISK_PAGE_BYTES;
@@ -153,7 +153,7 @@ pub(crate) fn nodes_of(disk: &dyn Disk, path: &Path, magic: &[u8; 8]) -> io::Res
     let mut nodes = Vec::new();
     for slot in 0..2 {
         let mut page = [0; PAGE];
-        let read = file.read_at(&mut page, slot * PAGE as u64)?;
+        let read = read_around_bad_pages(&*file, &mut page, slot * PAGE as u64)?;
         page[read..].fill(0);
         if format::check_page(&page, magic, "record").is_ok() {
             nodes.push(format::array_at(&page, 24));
@@ -193,7 +193,7 @@ fn newest_first(mut slots: [Slot; 2]) -> Vec<Slot> {
 
 fn read_slot(file: &dyn DiskFile, slot: u64, owner: &SlotOwner) -> io::Result<Slot> {
     let mut page = [0; PAGE];
-    let read = file.read_at(&mut page, slot * PAGE as u64)?;
+    let read = read_around_bad_pages(file, &mut page, slot * PAGE as u64)?;
     page[read..].fill(0);
     Ok(decode(&page, owner))
 }

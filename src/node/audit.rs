@@ -94,7 +94,7 @@ impl AuditThread {
     }
 
     fn run(mut self) {
-        loop {
+        while !self.parts.reports.is_ending() {
             self.turn();
             let now = self.now().monotonic;
             let due = self.windows.next_due().unwrap_or(self.heads_due);

@@ -434,12 +434,14 @@ impl RunningLane {
                 if let LaneAction::Record(state) = self.core.next(now.monotonic) {
                     match self.parts.record.write(&state) {
                         Ok(()) => {
+                            self.parts.hold.pass(state.cursor);
                             self.core.recorded();
                             self.sink.recorded();
                         }
                         Err(error) => {
                             tracing::error!(stream = %self.shared.name, %error, "write the cursor record");
                             self.core.failed(now.monotonic + DISK_AGAIN);
+                            self.show(LaneActivity::Retrying);
                         }
                     }
                 }
@@ -541,7 +543,8 @@ impl RunningLane {
             last_failure: Arc::clone(&self.shown.last_failure),
             ..status_of(self.parts.journal, self.core.state())
         };
-        self.parts.hold.set_failing(self.core.attempt() > 0);
+        let now = self.shared.clock.now().monotonic;
+        self.parts.hold.set_failing(self.core.attempt() > 0, now);
         self.parts.status.store(Arc::new(self.shown.clone()));
     }
 }

@@ -4,10 +4,12 @@
 //! stream starts; the log has the same in words.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::audit::{Action, AuditLog, Notice};
 use crate::journal::cursor;
 use crate::journal::recovery::Finding;
+use crate::journal::recovery::quarantine::Quarantine;
 use crate::position::JournalId;
 
 /// Findings that get an event of their own; further ones are summed.
@@ -53,6 +55,16 @@ pub(super) fn notice_of(journal: JournalId, finding: &Finding) -> Notice {
     notice.detail(finding.to_string())
 }
 
+/// From now on what readers find in a journal is told, too.
+pub(super) fn tell_of(journal: JournalId, quarantine: Option<&Arc<Quarantine>>, audit: &AuditLog) {
+    let audit = audit.clone();
+    if let Some(quarantine) = quarantine {
+        quarantine.tell_to(Arc::new(move |finding| {
+            audit.tell(notice_of(journal, finding))
+        }));
+    }
+}
+
 /// Records findings and waits until they are durable or cannot be made so: a node with a
 /// broken disk still starts.
 pub(super) fn record(audit: &AuditLog, findings: Vec<Notice>) {
@@ -62,8 +74,12 @@ pub(super) fn record(audit: &AuditLog, findings: Vec<Notice>) {
             audit.tell(notice);
             continue;
         }
-        let sender = sender.clone();
-        let answer = move |durable| {
+        let (sender, again) = (sender.clone(), (audit.clone(), notice.clone()));
+        let answer = move |durable: bool| {
+            if !durable {
+                // It has happened all the same: the window it is in is written when that works.
+                again.0.tell(again.1);
+            }
             // Whoever waits is gone only when the start was broken off.
             sender.send(durable).ok();
         };
@@ -74,7 +90,7 @@ pub(super) fn record(audit: &AuditLog, findings: Vec<Notice>) {
     if refused > 0 {
         tracing::error!(
             refused,
-            "what was found at the start could not be made durable as audit events"
+            "what was found at the start could not be made durable as audit events yet"
         );
     }
 }

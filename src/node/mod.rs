@@ -75,7 +75,7 @@ pub struct Node {
     stop_control: watch::Sender<bool>,
     keeper: KeeperHandle,
     /// Until the node has stopped.
-    audit: Option<AuditLog>,
+    audit: AuditLog,
     threads: Threads,
     drain_timeout: Duration,
     /// What is taken of the byte budget as long as the node runs.
@@ -183,20 +183,11 @@ impl Node {
         self.record_stop(why);
         troubles.extend(self.stop_streams());
         self.keeper.send(KeeperRequest::Stop);
-        self.audit = None;
         // The keeper tells the audit log, and that one writes to the internal journal.
-        for thread in [
-            self.threads.keeper.take(),
-            self.threads.audit.take(),
-            self.threads.internal.take(),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            if thread.join().is_err() {
-                troubles.push("a journal thread panicked".to_owned());
-            }
-        }
+        troubles.extend(self.threads.keeper.take().and_then(joined));
+        self.audit.end();
+        troubles.extend(self.threads.audit.take().and_then(joined));
+        troubles.extend(self.threads.internal.take().and_then(joined));
         self.stop_control.send_replace(true);
         troubles.extend(
             self.threads
@@ -240,13 +231,12 @@ impl Node {
 
     /// Makes the stop durable as an audit event, and with it all that was summed so far.
     fn record_stop(&self, why: Notice) {
-        let Some(audit) = &self.audit else { return };
         let (sender, answered) = crossbeam_channel::bounded(1);
         let answer = move |durable| {
             // Nobody waits any more when the time is up.
             sender.send(durable).ok();
         };
-        audit.record(why, Box::new(answer));
+        self.audit.record(why, Box::new(answer));
         if answered.recv_timeout(RECORD_STOP) != Ok(true) {
             tracing::error!("the stop could not be made durable as an audit event");
         }
@@ -282,6 +272,12 @@ fn wait_until(done: impl Fn() -> bool, at_most: Duration) {
     while !done() && begun.elapsed() < at_most {
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Joins a journal's thread.
+fn joined(thread: JoinHandle<()>) -> Option<String> {
+    let panicked = thread.join().is_err();
+    panicked.then(|| "a journal thread panicked".to_owned())
 }
 
 /// Joins a thread; says what went wrong in it.

@@ -14,6 +14,7 @@ use crate::config::plan::{InputPlan, Plan, StreamPlan};
 use crate::event::InputId;
 use crate::ingest::settings::InputSettings;
 use crate::journal::cursor::{self, CursorRecord, OpenedCursor};
+use crate::journal::inspect::cursors::read_cursors;
 use crate::journal::internal::{InternalCounters, InternalJournal};
 use crate::journal::keeper::Hold;
 use crate::journal::reader::{ReadNext, Reader};
@@ -85,10 +86,14 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
     let of_identity = |finding| findings::notice_of(JournalId::INTERNAL, finding);
     let mut findings: Vec<Notice> = identity.findings.iter().map(of_identity).collect();
     let records = open_records(&*disk, &plan, &identity, &mut findings)?;
+    // Those of streams that are not in the configuration say as well what was durable.
+    let cursors_dir = plan.data_dir.join("cursors");
+    let cursors = read_cursors(&*disk, &cursors_dir, identity.node)
+        .map_err(on_disk("read the cursor records", &cursors_dir))?;
     let mut journals = Vec::new();
     for number in 0..identity.journals {
         let files = segment_files(&plan, &disk, &identity, JournalId(number), direct);
-        let cursors_end = cursors_end(&records, files.journal);
+        let cursors_end = cursors.end_in(files.journal);
         let tail_bytes_max = plan.journal.tail_bytes_max;
         journals.push(open_journal(
             files,
@@ -102,7 +107,7 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
         file_bytes: INTERNAL_SEGMENT_BYTES,
         ..segment_files(&plan, &disk, &identity, JournalId::INTERNAL, direct)
     };
-    let end = cursors_end(&records, JournalId::INTERNAL);
+    let end = cursors.end_in(JournalId::INTERNAL);
     let internal = open_internal(
         internal_files,
         end,
@@ -321,16 +326,6 @@ fn tell_findings(journal: JournalId, findings: &[Finding], notices: &mut Vec<Not
         tracing::warn!(%journal, "{finding}");
         notices.push(findings::notice_of(journal, finding));
     }
-}
-
-/// The highest cursor of any stream in a journal.
-fn cursors_end(records: &[Vec<OpenedLane>], journal: JournalId) -> Offset {
-    let lanes = records.iter().flatten();
-    let states = lanes.filter_map(|lane| {
-        let state = lane.opened.state.as_ref();
-        state.filter(|_| lane.journal == journal)
-    });
-    states.map(|state| state.cursor).max().unwrap_or_default()
 }
 
 fn open_journal(

@@ -69,7 +69,7 @@ impl OpenNode {
         let ledgers: Vec<_> = journals.iter().map(ledger_of).collect();
         let internal_tail = Arc::clone(internal.tail());
         let recording = Recording::start(internal, &clock, identity.node, &ledgers)?;
-        findings::record(&recording.audit, findings);
+        recording.tell_of_damage(&journals, findings);
         let ground = Ground {
             plan,
             disk,
@@ -106,7 +106,7 @@ impl OpenNode {
             stop_streams: path.stop_streams,
             stop_control,
             keeper: path.keeper,
-            audit: Some(ground.audit),
+            audit: ground.audit,
             threads: Threads {
                 listen: Some(listen),
                 shards: path.shard_threads,
@@ -162,8 +162,9 @@ impl Recording {
         node: [u8; 16],
         ledgers: &[(JournalId, Ledger)],
     ) -> Result<Self, StartError> {
-        let (internal, internal_thread) = start_internal(journal)?;
         let (audit, reports) = AuditLog::new();
+        findings::tell_of(JournalId::INTERNAL, journal.catalog().quarantine(), &audit);
+        let (internal, internal_thread) = start_internal(journal)?;
         let audit_thread = audit::spawn(AuditParts {
             reports,
             internal: internal.clone(),
@@ -177,6 +178,15 @@ impl Recording {
             audit_thread: audit_thread.map_err(StartError::Thread)?,
             internal_thread,
         })
+    }
+
+    /// Tells what was found so far, and from now on what readers find.
+    fn tell_of_damage(&self, journals: &[OpenJournal], found: Vec<Notice>) {
+        for journal in journals {
+            let quarantine = journal.catalog.quarantine();
+            findings::tell_of(journal.files.journal, quarantine, &self.audit);
+        }
+        findings::record(&self.audit, found);
     }
 }
 

@@ -4,10 +4,13 @@
 //! goes through `os::durable` instead, which writes the same files without blocking. Reads
 //! that stop early are gone on with here, in one way for both.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use crate::limits::DISK_PAGE_BYTES;
 
@@ -125,6 +128,53 @@ pub(super) fn read_fully(
     Ok(filled)
 }
 
+/// As [`DiskFile::read_at`], but a page that the device cannot give any more (`EIO`) reads as
+/// zeros and is logged: for records that carry checksums, where such a page is damage like any
+/// other and the pages around it count. `offset` is that of a page.
+///
+/// # Errors
+/// Every error but that of a page which cannot be read.
+pub fn read_around_bad_pages(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
+    match file.read_at(buffer, offset) {
+        Err(error) if is_bad_page(&error) => {}
+        read => return read,
+    }
+    let file_bytes = file.len()?;
+    let mut filled = 0;
+    for page in buffer.chunks_mut(DISK_PAGE_BYTES) {
+        let position = offset + filled as u64;
+        if position >= file_bytes {
+            break;
+        }
+        filled += match file.read_at(page, position) {
+            Err(error) if is_bad_page(&error) => {
+                tracing::error!(%error, "a page cannot be read; it counts as damaged");
+                page.fill(0);
+                page.len()
+            }
+            read => read?,
+        };
+    }
+    Ok(filled)
+}
+
+/// True when the device could not read (`EIO`), however the error is wrapped.
+fn is_bad_page(error: &io::Error) -> bool {
+    let is_it = |error: &io::Error| error.raw_os_error() == Some(Errno::IO.raw_os_error());
+    let mut inner = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    while let Some(wrapped) = inner {
+        if wrapped.downcast_ref::<io::Error>().is_some_and(is_it) {
+            return true;
+        }
+        inner = wrapped.source();
+    }
+    is_it(error)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -158,6 +208,62 @@ mod tests {
             let expected = &expected[..expected.len().min(buffer.len())];
             prop_assert_eq!(&buffer[..filled.unwrap()], expected);
         }
+    }
+
+    /// Three pages and a half of ones, of which one cannot be read.
+    #[derive(Debug)]
+    struct Worn(u64);
+
+    impl DiskFile for Worn {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let left = usize::try_from(self.len()?.saturating_sub(offset)).expect("small");
+            let read = buffer.len().min(left);
+            let bad = self.0 * DISK_PAGE_BYTES as u64;
+            if (offset..offset + read as u64).contains(&bad) {
+                let source = io::Error::from(Errno::IO);
+                return Err(io::Error::new(source.kind(), Wrapped(source)));
+            }
+            buffer[..read].fill(1);
+            Ok(read)
+        }
+        fn len(&self) -> io::Result<u64> {
+            Ok(7 * DISK_PAGE_BYTES as u64 / 2)
+        }
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn write_durable_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync(&self) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("read: {0}")]
+    struct Wrapped(#[source] io::Error);
+
+    #[test]
+    fn a_page_the_device_cannot_read_costs_that_page_alone() {
+        for bad in 0..4 {
+            let mut buffer = [7; 4 * DISK_PAGE_BYTES];
+            let read = read_around_bad_pages(&Worn(bad), &mut buffer, 0).expect("reads");
+            for (number, page) in (0..).zip(buffer.chunks(DISK_PAGE_BYTES)) {
+                let expected = if number == bad { 0 } else { 1 };
+                assert_eq!(page[0], expected, "page {number} when {bad} is bad");
+            }
+            assert!(read > 3 * DISK_PAGE_BYTES, "up to the end");
+        }
+        let mut buffer = [7; DISK_PAGE_BYTES];
+        let behind = read_around_bad_pages(&Worn(0), &mut buffer, 4 * DISK_PAGE_BYTES as u64);
+        assert_eq!(behind.expect("reads"), 0);
     }
 
     #[test]

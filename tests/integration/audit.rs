@@ -2,7 +2,8 @@
 //! with the books, and survives the relay.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 
 use serde_json::Value;
 
@@ -208,4 +209,61 @@ fn rejects_that_were_acknowledged_survive_sigkill() {
         .collect();
     let start = "weir.node.start";
     assert_eq!(lives, [start, start, "weir.node.stop"]);
+}
+
+/// Flips a byte in the first block of every segment; gives their number.
+fn spoil_first_blocks(stage: &Stage) -> usize {
+    let mut spoiled = 0;
+    for journal in ["0", "1"] {
+        let dir = stage.path("data/journal").join(journal);
+        for entry in fs::read_dir(dir).expect("read the journal's directory") {
+            let path = entry.expect("read the journal's directory").path();
+            if path.extension().is_some_and(|extension| extension == "seg") {
+                let file = File::options().read(true).write(true).open(&path);
+                let file = file.expect("open the segment");
+                // Behind the page of the header, within the block.
+                let (position, mut byte) = (4096 + 1_000, [0]);
+                file.read_exact_at(&mut byte, position).expect("read it");
+                file.write_all_at(&[byte[0] ^ 1], position)
+                    .expect("write it");
+                spoiled += 1;
+            }
+        }
+    }
+    spoiled
+}
+
+#[test]
+fn damage_that_a_stream_meets_while_the_relay_runs_is_told() {
+    let stage = Stage::new();
+    let relay = stage.relay(CONFIG);
+    let mut sender = Sender::connect(stage.tcp);
+    let lines: String = (0..1_000)
+        .map(|number| format!("{{\"good\":{number}}}\n"))
+        .collect();
+    sender.send(&lines);
+    sender.acked(1_000);
+    relay.status().assert_balanced();
+    assert!(relay.terminate().success(), "SIGTERM");
+    assert_eq!(spoil_first_blocks(&stage), 1);
+
+    // A start believes the trailer of a sealed segment; who reads it first finds the damage.
+    let late =
+        "[stream.late]\nfrom = \"start\"\n[stream.late.file]\npath = \"@DIR@/out/late.ndjson\"\n";
+    let relay = stage.relay(&format!("{CONFIG}{late}"));
+    eventually("quarantine and loss are told", || {
+        let told = audit_events(&stage, "audit.internal.ndjson");
+        let done = actions(&told);
+        done.contains(&"weir.block.quarantine") && done.contains(&"weir.event.discard")
+    });
+    relay.status().assert_balanced();
+    assert!(relay.terminate().success(), "SIGTERM");
+    let told = audit_events(&stage, "audit.internal.ndjson");
+    let of = |action: &str| {
+        told.iter()
+            .filter(|event| event["action"] == action)
+            .count()
+    };
+    assert_eq!(of("weir.block.quarantine"), 1);
+    assert_eq!(of("weir.event.discard"), 1);
 }

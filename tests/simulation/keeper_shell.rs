@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use weir::journal::keeper::Hold;
 use weir::journal::keeper::room::{Decision, Room};
 use weir::journal::keeper::view::{JournalView, LaneView};
-use weir::journal::segments::SegmentEntry;
+use weir::journal::segments::{SegmentEntry, spare_number};
 use weir::journal::settings::RoomSettings;
 use weir::journal::writer::SegmentOrder;
 use weir::metrics::ledger::DiscardReason;
@@ -120,9 +120,7 @@ impl KeeperShell {
         }
         loop {
             let Ok(disk) = self.disk.room(Path::new("/d")) else {
-                for (journal, shell) in journals.iter_mut().enumerate() {
-                    self.fail(journal, shell);
-                }
+                self.fail_all(journals);
                 return done;
             };
             let next = self.with_views(journals, |room, views| room.next(views, disk, now));
@@ -175,9 +173,7 @@ impl KeeperShell {
                 let taken = self.take(journal, &entry, as_spare, &journals[journal]);
                 if taken.is_err() {
                     self.room.refused();
-                    if as_spare {
-                        self.fail(journal, &mut journals[journal]);
-                    }
+                    self.fail_all(journals);
                 }
                 Kept::Taken {
                     journal,
@@ -187,6 +183,9 @@ impl KeeperShell {
             }
             Decision::DropSpare { journal } => {
                 let dropped = self.drop_spare(journal, &journals[journal]);
+                if !dropped {
+                    self.fail_all(journals);
+                }
                 Kept::Other(format!("a spare of {journal} is dropped: {dropped}"))
             }
             Decision::Discard {
@@ -228,7 +227,7 @@ impl KeeperShell {
                 true
             }
             Err(_) => {
-                if self.disk.exists(&spare).unwrap_or(true) {
+                if shell.files.take_back(&spare, order).is_ok() {
                     kept.spares.push_back(spare);
                 }
                 self.room.refused();
@@ -284,6 +283,12 @@ impl KeeperShell {
         self.room.answered(journal);
     }
 
+    fn fail_all(&mut self, journals: &mut [JournalShell]) {
+        for (journal, shell) in journals.iter_mut().enumerate() {
+            self.fail(journal, shell);
+        }
+    }
+
     fn with_views<T>(
         &mut self,
         journals: &[JournalShell],
@@ -298,7 +303,7 @@ impl KeeperShell {
                 LaneView {
                     policy: hold.policy(),
                     cursor: if blind { Offset(u64::MAX) } else { cursor },
-                    failing: hold.is_failing(),
+                    failing_since: hold.failing_since(),
                     ordered: ordered.map(|order| order.to),
                 }
             });
@@ -315,12 +320,4 @@ impl KeeperShell {
         });
         look(&mut self.room, &Vec::from_iter(views))
     }
-}
-
-fn spare_number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_prefix("spare-")?
-        .strip_suffix(".spare")?
-        .parse()
-        .ok()
 }

@@ -413,7 +413,8 @@ impl LaneShell {
             }
             Reply::Hang { .. } => self.hangs = true,
         }
-        self.hold.set_failing(self.core.attempt() > 0);
+        let failing = self.core.attempt() > 0;
+        self.hold.set_failing(failing, around.now);
         if reply == Reply::Late {
             around.late.push(LateCopy { range, text });
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir::batch::Compression;
+use weir::batch::{Compression, CursorState};
 use weir::block::codec::{CompressionLevel, Inflater, best_codec};
 use weir::journal::cursor::{self, CursorRecord, OpenedCursor};
 use weir::journal::keeper::watch::PAUSE_AFTER_JUMP;
@@ -196,7 +196,7 @@ impl Run {
         for journal in 0..self.shape.journals {
             let ends = records.iter().skip(journal).step_by(self.shape.journals);
             let ends = ends.filter_map(|opened| opened.state.as_ref());
-            let cursors_end = ends.map(|state| state.cursor).max().unwrap_or_default();
+            let cursors_end = ends.map(CursorState::end).max().unwrap_or_default();
             journals.push(self.open_journal(journal, cursors_end)?);
         }
         let internal = InternalShell::open(
@@ -646,7 +646,7 @@ fn minutes(minutes: Option<u64>) -> Option<Duration> {
 fn policy(random: &mut Random, segment_bytes: u64) -> HoldPolicy {
     HoldPolicy {
         when_full: random.pick(&[WhenFull::Block, WhenFull::DiscardOldest]),
-        hold_max: random.pick(&[None, Some(30), Some(7 * 24 * 60)].map(minutes)),
+        hold_max: random.pick(&[None, Some(1), Some(7 * 24 * 60)].map(minutes)),
         backlog_bytes_max: random
             .percent(20)
             .then(|| random.pick(&[1, 3]) * segment_bytes),

@@ -116,10 +116,7 @@ impl Repaired {
 
 fn repair_one(place: &JournalPlace, cursors: &Cursors) -> std::io::Result<Repaired> {
     let before = inventory(place)?;
-    let of_this = cursors.records.iter();
-    let of_this = of_this.filter(|record| record.journal == place.journal);
-    let states = of_this.filter_map(|record| record.state.as_ref());
-    let cursors_end = states.map(|state| state.cursor).max().unwrap_or_default();
+    let cursors_end = cursors.end_in(place.journal);
     let recovered = recover(&place.files(), &Catalog::default(), cursors_end)?;
     let after = inventory(place)?;
     let (done, left) = changes(&before, &after);

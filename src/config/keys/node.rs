@@ -150,7 +150,7 @@ pub static JOURNAL: SectionSpec = SectionSpec {
                 except: Except::MinusOneIsForever,
             },
             Fallback::Value("\"7d\""),
-            "How long delivered events are kept for reading.",
+            "How long events are kept for reading, counted from receipt; what is not delivered stays in any case.",
         ),
     ],
     tables: &[],

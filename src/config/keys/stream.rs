@@ -22,7 +22,8 @@ pub static STREAM: SectionSpec = SectionSpec {
             Kind::OneOf(&["none", "with", "only"]),
             Fallback::Value("\"none\""),
             "Whether audit events, which tell what Weir did, refused or lost, are delivered: `\"none\"` \
-             of them; `\"with\"` all other events, in batches of their own; `\"only\"` they.",
+             of them; `\"with\"` all other events, in batches of their own; `\"only\"` they. What a \
+             stream may hold says nothing of them: the internal journal keeps the newest 24 MiB.",
         ),
         Key::new(
             "when_full",
@@ -40,8 +41,9 @@ pub static STREAM: SectionSpec = SectionSpec {
                 except: Except::MinusOneIsForever,
             },
             Fallback::Value("\"7d\""),
-            "While the destination takes nothing, events received longer ago are discarded, a \
-             whole segment at a time.",
+            "When the destination has taken nothing for so long, events received longer ago are \
+             discarded, a whole segment at a time. It counts from the first failure after a \
+             success or a start.",
         ),
         Key::new(
             "backlog_bytes_max",

@@ -25,12 +25,12 @@ use crate::position::{JournalId, Offset, OffsetRange};
 const FINDINGS_KEPT_MAX: usize = 1_000;
 
 /// What to do about damage that a start treats.
-const REPAIR: &str =
-    "weir journal repair, or the next start, sets it aside and goes on behind it; look at the disk";
+const REPAIR: &str = "whoever reads it sets it aside and goes on behind it: a stream, or where the segment is not \
+     sealed weir journal repair and the next start; look at the disk";
 
 /// What to do about an index that does not fit.
-const REINDEX: &str =
-    "weir journal repair, or the next start, makes it anew when it does not hold; look at the disk";
+const REINDEX: &str = "whoever needs it makes it anew: a stream, or where the trailer does not hold weir journal \
+     repair and the next start; look at the disk";
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::batch::CursorState;
 use crate::journal::cursor;
 use crate::os::disk::Disk;
-use crate::position::JournalId;
+use crate::position::{JournalId, Offset};
 
 /// Times a record is read while a page of it does not hold: the stream may be writing it.
 const TRIES_MAX: u32 = 4;
@@ -33,6 +33,20 @@ pub struct Cursors {
     pub records: Vec<FoundCursor>,
     /// Files with a name that no record has.
     pub foreign: Vec<PathBuf>,
+}
+
+impl Cursors {
+    /// Events below were durable in the journal: some stream has passed them, or has cut them
+    /// for a batch.
+    #[must_use]
+    pub fn end_in(&self, journal: JournalId) -> Offset {
+        let of_this = self
+            .records
+            .iter()
+            .filter(|record| record.journal == journal);
+        let states = of_this.filter_map(|record| record.state.as_ref());
+        states.map(CursorState::end).max().unwrap_or_default()
+    }
 }
 
 /// Reads all cursor records in `dir`; none when the directory is not there.

@@ -150,13 +150,17 @@ impl Reading<'_> {
                     self.block(segment, &scanned)?;
                 }
                 Step::Hole(hole) => {
+                    if self.range.from.is_none() {
+                        self.due.get_or_insert(segment.header.first);
+                    }
                     let path = segment.path.display();
                     why = Some(format!("{path} at byte {}: {}", hole.position, hole.error));
                 }
                 Step::End { .. } => break,
             }
         }
-        if let (Some(claimed), Some(why)) = (claimed, why) {
+        let sealed = || segment.seal.as_ref().ok().map(|seal| seal.end);
+        if let (Some(claimed), Some(why)) = (claimed.or_else(sealed), why) {
             self.missing_before(claimed, Some(why))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Going through the blocks of one segment, sound or not, to where it ends.
 //!
-//! As recovery does: a sealed segment ends where its trailer says. Another ends where no sound
+//! Much as recovery does: a sealed segment ends where its trailer says. Another ends where no sound
 //! block stands, unless a later block, or the segment behind it, claims that what is missing
 //! there was durable: then that is a hole, and the walk goes on behind it. So a torn tail, or
 //! the block a live node writes at this moment, is an end and not a hole.

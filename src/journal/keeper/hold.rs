@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::Notify;
@@ -30,7 +31,8 @@ pub struct Hold {
     policy: HoldPolicy,
     /// As in the durable cursor record: events below are not needed any more. Never goes back.
     cursor: AtomicU64,
-    failing: AtomicBool,
+    /// Monotonic microseconds, plus one, of the first failure since the last success; 0: none.
+    failing_since: AtomicU64,
     order: Mutex<Option<DiscardOrder>>,
     ordered: Notify,
     bell: OnceLock<Arc<Bell>>,
@@ -44,7 +46,7 @@ impl Hold {
             stream,
             policy,
             cursor: AtomicU64::new(cursor.0),
-            failing: AtomicBool::new(false),
+            failing_since: AtomicU64::new(0),
             order: Mutex::default(),
             ordered: Notify::new(),
             bell: OnceLock::new(),
@@ -69,15 +71,26 @@ impl Hold {
         Offset(self.cursor.load(Ordering::Acquire))
     }
 
-    /// True when the last try of the batch that is out failed.
+    /// Since when, on the monotonic clock, every try has failed; `None` when the last one did
+    /// not, or there was none.
     #[must_use]
-    pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    pub fn failing_since(&self) -> Option<Duration> {
+        let since = self.failing_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_micros(since))
     }
 
-    /// Says whether the last try of the batch that is out failed.
-    pub fn set_failing(&self, failing: bool) {
-        self.failing.store(failing, Ordering::Relaxed);
+    /// Says whether the last try of the batch that is out failed, as seen `now`.
+    pub fn set_failing(&self, failing: bool, now: Duration) {
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX - 1) + 1;
+        if failing {
+            // It is left as it is when it failed before, too.
+            let first = &self.failing_since;
+            first
+                .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+                .ok();
+        } else {
+            self.failing_since.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Says that a record with this cursor is durable. The keeper is woken when it waits for

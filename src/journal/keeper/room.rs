@@ -209,6 +209,13 @@ impl Room {
         disk: DiskRoom,
         now: Now,
     ) -> Option<Decision> {
+        if self.clock.is_new() {
+            let newest = journals
+                .iter()
+                .filter_map(|journal| journal.segments.values().next_back());
+            self.clock
+                .begin(newest.map(|entry| entry.last_used).max(), now);
+        }
         if let Some(micros) = self.clock.look(now) {
             return Some(Decision::TellJump { micros });
         }
@@ -500,11 +507,14 @@ fn oldest_delivered_of_all<'a>(journals: &[JournalView<'a>]) -> Option<(usize, &
     delivered.min_by_key(|(_, entry)| entry.last_used)
 }
 
-/// A stream that fails and holds events longer than it may.
+/// A stream that fails for longer than it may hold events, and holds some that long.
 fn held_too_long(journals: &[JournalView<'_>], now: Now) -> Option<Decision> {
     lanes(journals).find_map(|(journal, stream)| {
         let lane = &journals[journal].lanes[stream];
-        let hold_max = lane.policy.hold_max.filter(|_| lane.failing)?;
+        let (hold_max, since) = (lane.policy.hold_max?, lane.failing_since?);
+        if now.monotonic < since + hold_max {
+            return None;
+        }
         let received = now.wall.0.saturating_sub_unsigned(as_micros(hold_max));
         let received = Timestamp(received);
         let to = journals[journal].end_of_received_before(stream, received)?;

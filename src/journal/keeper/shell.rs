@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::journal::keeper::room::{Decision, Room, TakeReason};
 use crate::journal::keeper::view::{JournalView, LaneView};
 use crate::journal::keeper::watch::{PAUSE_AFTER_JUMP, Reached};
 use crate::journal::keeper::{Answer, KeeperCounters, KeeperRequest, KeptJournal, Ordered};
-use crate::journal::segments::SegmentEntry;
+use crate::journal::segments::{SegmentEntry, spare_number};
 use crate::journal::settings::RoomSettings;
 use crate::journal::writer::{SealOrder, SegmentOrder};
 use crate::os::clock::Clock;
@@ -186,9 +186,7 @@ impl Keeper {
                 Ok(disk) => disk,
                 Err(error) => {
                     self.fail(0, "ask for the file system's room", &error);
-                    for at in 0..self.journals.len() {
-                        self.answer(at, Ordered::Failed(error.to_string()));
-                    }
+                    self.answer_all(&error);
                     done = true;
                     break;
                 }
@@ -270,9 +268,8 @@ impl Keeper {
                 Ordered::Opened(opened)
             }
             Err(error) => {
-                // Its room stays counted. Once renamed it is no spare any more, and is found by
-                // the next start.
-                if files.disk.exists(&spare).unwrap_or(true) {
+                // Its room stays counted, as far as the disk lets it be one again.
+                if files.take_back(&spare, order).is_ok() {
                     kept.ready.push_back(spare);
                 }
                 self.fail(at, "put a segment to use", &error);
@@ -295,10 +292,11 @@ impl Keeper {
         };
         if let Err(error) = self.take(at, &entry, as_spare) {
             self.fail(at, "take a segment", &error);
-            if as_spare {
-                self.answer(at, Ordered::Failed(error.to_string()));
+            self.answer_all(&error);
+            if self.journals[at].journal.catalog.holds(sequence) {
+                return;
             }
-            return;
+            // The file is gone, and only that it is may not be durable.
         }
         let journal = self.journals[at].journal.files.journal;
         self.audit.tell(notice_of_removal(&entry, journal, why));
@@ -348,6 +346,7 @@ impl Keeper {
                 kept.ready.push_back(spare);
             }
             self.fail(at, "remove a spare", &error);
+            self.answer_all(&error);
         }
     }
 
@@ -364,6 +363,13 @@ impl Keeper {
             answer(ordered);
         }
         self.room.answered(at);
+    }
+
+    /// Nobody gets a segment now: the disk refuses what would make room.
+    fn answer_all(&mut self, error: &io::Error) {
+        for at in 0..self.journals.len() {
+            self.answer(at, Ordered::Failed(error.to_string()));
+        }
     }
 
     fn warn(&self, reached: Reached, journal: usize, stream: usize) {
@@ -490,7 +496,7 @@ fn view_of(hold: &Hold) -> LaneView<'_> {
     LaneView {
         policy: hold.policy(),
         cursor: hold.cursor(),
-        failing: hold.is_failing(),
+        failing_since: hold.failing_since(),
         ordered: hold.discard_order().map(|order| order.to),
     }
 }
@@ -504,12 +510,4 @@ fn notice_of_removal(entry: &SegmentEntry, journal: JournalId, why: TakeReason) 
     Notice::new(Action::SegmentRemove, journal.to_string(), why.as_str())
         .range(journal, range)
         .bytes(entry.file_bytes)
-}
-
-fn spare_number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_prefix("spare-")?
-        .strip_suffix(".spare")?
-        .parse()
-        .ok()
 }

@@ -3,6 +3,7 @@
 //! Borrowed for one look, never copied: a journal may have ten thousand segments. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::journal::segments::SegmentEntry;
 use crate::journal::settings::{HoldPolicy, WhenFull};
@@ -15,8 +16,8 @@ pub struct LaneView<'a> {
     pub policy: &'a HoldPolicy,
     /// Its durable cursor.
     pub cursor: Offset,
-    /// Its destination fails.
-    pub failing: bool,
+    /// Since when, on the monotonic clock, its destination fails.
+    pub failing_since: Option<Duration>,
     /// It was told to give up its events below, and has not done so yet.
     pub ordered: Option<Offset>,
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::os::clock::Now;
+use crate::position::Timestamp;
 
 /// A wall clock that gains or loses more than this between two looks has jumped.
 pub const JUMP: Duration = Duration::from_mins(5);
@@ -31,6 +32,22 @@ pub(super) struct ClockWatch {
 }
 
 impl ClockWatch {
+    /// Begins to look, and pauses when the wall clock is far from the last event there is: the
+    /// node was away for long, or a clock was set while it was.
+    pub(super) fn begin(&mut self, last_event: Option<Timestamp>, now: Now) {
+        if self.last.replace(now).is_none()
+            && let Some(last_event) = last_event
+            && u128::from(now.wall.0.abs_diff(last_event.0)) > JUMP.as_micros()
+        {
+            self.paused_until = Some(now.monotonic + PAUSE_AFTER_JUMP);
+        }
+    }
+
+    /// True until it has begun.
+    pub(super) fn is_new(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// Looks at both clocks; says by how many microseconds the wall clock jumped.
     pub(super) fn look(&mut self, now: Now) -> Option<i64> {
         let last = self.last.replace(now)?;

@@ -103,19 +103,11 @@ impl std::fmt::Display for Finding {
             } => {
                 let Range { start, end } = bytes;
                 let path = path.display();
-                if range.is_empty() {
-                    write!(
-                        f,
-                        "{path}: a block without events before event {} does not hold, no event \
-                         is lost, bytes {start}..{end}: {error}; ",
-                        range.first
-                    )?;
-                } else {
-                    write!(
-                        f,
-                        "{path}: events {range} are damaged, bytes {start}..{end}: {error}; "
-                    )?;
-                }
+                let what = match range.is_empty() {
+                    true => format!("no event is lost before event {}", range.first),
+                    false => format!("events {range} are damaged"),
+                };
+                write!(f, "{path}: {what}, bytes {start}..{end}: {error}; ")?;
                 match copy {
                     Some(copy) => write!(f, "copied to {}", copy.display()),
                     None => f.write_str("not copied"),

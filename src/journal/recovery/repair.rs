@@ -1,8 +1,9 @@
 //! What recovery changes on disk: the floor, headers, lengths, indexes and trailers, and what
 //! goes to the quarantine.
 //!
-//! Nothing here touches a page that holds a sound block. A repair that the disk refuses keeps
-//! nobody from starting: the next start finds the same and tries again.
+//! Nothing here touches a page that holds a sound block. A repair of a segment that the disk
+//! refuses keeps nobody from starting: the next start finds the same and tries again. The floor
+//! has to be there and no less than the segments, and files without a block have to go.
 
 use std::io;
 

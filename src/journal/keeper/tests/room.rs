@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_hours(24);
 struct Lane {
     policy: HoldPolicy,
     cursor: u64,
-    failing: bool,
+    failing_since: Option<Duration>,
     ordered: Option<u64>,
 }
 
@@ -80,11 +80,13 @@ impl Bench {
             obedient: true,
             opened: 0,
         };
+        // It begins to look at the clock before there is a segment.
+        assert_eq!(bench.look(), []);
         for _ in segments {
             let lane = |(policy, cursor): &(HoldPolicy, u64)| Lane {
                 policy: policy.clone(),
                 cursor: *cursor,
-                failing: false,
+                failing_since: None,
                 ordered: None,
             };
             bench.journals.push(Journal {
@@ -130,7 +132,7 @@ impl Bench {
                 let lanes = journal.lanes.iter().map(|lane| LaneView {
                     policy: &lane.policy,
                     cursor: Offset(lane.cursor),
-                    failing: lane.failing,
+                    failing_since: lane.failing_since,
                     ordered: lane.ordered.filter(|to| *to > lane.cursor).map(Offset),
                 });
                 lanes.collect()
@@ -462,12 +464,22 @@ fn a_failing_stream_holds_an_event_no_longer_than_hold_max() {
     // Segments of 10, 9, … 1 days ago.
     let mut bench = Bench::new(settings(100), &[10], &[(block(), 50), (block(), 0)]);
     assert_eq!(bench.look(), [], "slow is not failing");
-    bench.journals[0].lanes[0].failing = true;
+    bench.journals[0].lanes[0].failing_since = Some(bench.clock.now().monotonic);
+    assert_eq!(bench.look(), [], "it has only begun to fail");
+    bench.clock.advance(7 * DAY);
+    let stale = DiscardReason::HoldMax;
+    assert_eq!(bench.look(), [discard(0, 0, 1_000, stale)]);
+}
+
+#[test]
+fn what_a_failing_stream_may_hold_counts_by_the_age_of_events() {
+    let mut bench = Bench::new(settings(100), &[10], &[(block(), 50), (block(), 0)]);
+    bench.journals[0].lanes[0].failing_since = Some(Duration::ZERO);
     // Seven days old is not yet too old.
     assert_eq!(bench.look(), [discard(0, 0, 300, DiscardReason::HoldMax)]);
     assert_eq!(bench.look(), []);
     bench.journals[0].lanes[1].policy.hold_max = None;
-    bench.journals[0].lanes[1].failing = true;
+    bench.journals[0].lanes[1].failing_since = Some(Duration::ZERO);
     bench.clock.advance(DAY);
     assert_eq!(bench.look(), [discard(0, 0, 400, DiscardReason::HoldMax)]);
     assert_eq!(bench.journals[0].lanes[1].cursor, 0, "-1 is forever");
