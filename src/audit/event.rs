@@ -220,7 +220,7 @@ fn serialize_peers<M: SerializeMap>(map: &mut M, sum: &Sum) -> Result<(), M::Err
         bytes: u64,
     }
     let (peers, PeerCount { events, bytes }) = sum.peers.top(PEERS_TOP);
-    if peers.is_empty() {
+    if peers.is_empty() && events == 0 {
         return Ok(());
     }
     let peers: Vec<_> = peers

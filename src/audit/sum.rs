@@ -138,8 +138,14 @@ impl Sum {
                 heads: notice.heads,
             });
         }
-        if let Some(peer) = &notice.peer {
-            self.peers.add(peer, notice.events, notice.bytes);
+        match &notice.peer {
+            Some(peer) => self.peers.add(peer, notice.events, notice.bytes),
+            // What came from more senders than a block keeps apart is one of the others'.
+            None if notice.action == Action::LineReject => self.peers.others.add(PeerCount {
+                events: notice.events,
+                bytes: notice.bytes,
+            }),
+            None => {}
         }
         self.add_detail(&notice.detail);
         for (name, fact) in &notice.facts {

@@ -45,6 +45,10 @@ pub fn unready(observed: &Observed) -> Vec<String> {
             GateState::Open | GateState::Busy | GateState::Stopping => {}
         }
     }
+    // Lines that are refused wait for their record, and discards for their audit event.
+    if observed.internal.failing.load(Ordering::Relaxed) {
+        reasons.push("the internal journal can make nothing durable".to_owned());
+    }
     reasons
 }
 

@@ -410,6 +410,16 @@ fn the_node_is_ready_while_it_runs_and_every_journal_takes_events() {
     node.set_gate(0, GateState::Open);
     node.set_gate(1, GateState::Open);
     assert_eq!(node.json("/readyz"), ready);
+    node.observed
+        .internal
+        .failing
+        .store(true, Ordering::Relaxed);
+    let reasons = json!(["the internal journal can make nothing durable"]);
+    assert_eq!(node.json("/readyz")["reasons"], reasons);
+    node.observed
+        .internal
+        .failing
+        .store(false, Ordering::Relaxed);
     node.observed.ready.store(false, Ordering::Release);
     assert_eq!(node.get("/readyz").0, 503);
     assert_eq!(node.json("/readyz")["ready"], false);

@@ -14,6 +14,10 @@ use crate::position::Timestamp;
 /// Reject records kept line by line in one block; further ones are summed.
 pub const REJECT_RECORDS_MAX: usize = 1_000;
 
+/// Bytes of the records of one block from which on further rejects are summed: what a sender of
+/// garbage makes the node hold in memory and store.
+pub const REJECT_RECORD_BYTES_MAX: usize = 512 << 10;
+
 /// Sums kept apart in one block; rejects of further senders go to one sum without a name.
 const REJECT_SUMS_MAX: usize = 100;
 
@@ -63,6 +67,7 @@ pub struct RejectedLine<'a> {
 pub struct Rejects {
     /// Rendered records, one JSON object each.
     records: Vec<Vec<u8>>,
+    record_bytes: usize,
     /// What did not become a record, with when the first of it came.
     sums: Sums<Timestamp>,
     /// All of it.
@@ -101,14 +106,21 @@ struct Record<'a> {
 impl Rejects {
     /// Adds a rejected line.
     pub fn add(&mut self, origin: RejectOrigin<'_>, line: RejectedLine<'_>) {
-        self.totals.add(origin, line, ());
-        if self.records.len() >= REJECT_RECORDS_MAX {
-            self.sums.add(origin, line, origin.received);
+        // A sender is one in the sums, however many connections it has.
+        let sender = RejectOrigin {
+            peer: origin.peer.map(address_of),
+            ..origin
+        };
+        self.totals.add(sender, line, ());
+        let is_full = self.records.len() >= REJECT_RECORDS_MAX
+            || self.record_bytes >= REJECT_RECORD_BYTES_MAX;
+        if is_full {
+            self.sums.add(sender, line, origin.received);
             return;
         }
         let kept = &line.sample[..line.sample.len().min(REJECT_SAMPLE_BYTES_MAX)];
         let text = std::str::from_utf8(kept).ok();
-        self.records.push(render(&Record {
+        let record = render(&Record {
             kind: "reject",
             input: origin.input,
             peer: origin.peer,
@@ -120,7 +132,9 @@ impl Rejects {
             detail: Some(line.detail),
             sample: text,
             sample_hex: text.is_none().then(|| hex(kept)),
-        }));
+        });
+        self.record_bytes += record.len();
+        self.records.push(record);
     }
 
     /// True when nothing was rejected.
@@ -141,7 +155,7 @@ impl Rejects {
     pub fn into_lines(self) -> (Vec<u8>, u32) {
         let mut lines = Vec::new();
         let mut count = 0;
-        let sums = self.sums.sums.iter().map(|(sum, received)| {
+        let sums = self.sums.sums.into_iter().map(|(sum, received)| {
             render(&Record {
                 kind: "rejects",
                 input: &sum.input,
@@ -156,7 +170,7 @@ impl Rejects {
                 sample_hex: None,
             })
         });
-        for record in self.records.iter().cloned().chain(sums) {
+        for record in self.records.into_iter().chain(sums) {
             lines.extend_from_slice(&record);
             lines.push(b'\n');
             count += 1;
@@ -192,6 +206,18 @@ impl<T> Sums<T> {
             bytes: line.bytes,
         };
         self.sums.push((sum, new));
+    }
+}
+
+/// The address of a sender without its port; whatever else names one, as it is.
+fn address_of(peer: &str) -> &str {
+    match peer.rsplit_once(':') {
+        Some((host, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            host.trim_start_matches('[').trim_end_matches(']')
+        }
+        _ => peer,
     }
 }
 
@@ -248,6 +274,36 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_with_many_connections_is_one_in_the_sums() {
+        let mut rejects = Rejects::default();
+        for port in 0..3 * REJECT_SUMS_MAX {
+            let peer = format!("[2001:db8::1]:{port}");
+            let origin = RejectOrigin {
+                peer: Some(&peer),
+                ..ORIGIN
+            };
+            rejects.add(origin, line(b"x"));
+        }
+        let totals = rejects.take_totals();
+        let peers: Vec<_> = totals.iter().map(|total| total.peer.as_deref()).collect();
+        assert_eq!(peers, [Some("2001:db8::1")]);
+        assert_eq!(address_of("192.0.2.1:4711"), "192.0.2.1");
+        assert_eq!(address_of("/var/log/app"), "/var/log/app");
+    }
+
+    #[test]
+    fn large_samples_are_summed_before_they_fill_the_memory() {
+        let mut rejects = Rejects::default();
+        let sample = [1; REJECT_SAMPLE_BYTES_MAX];
+        for _ in 0..REJECT_RECORDS_MAX {
+            rejects.add(ORIGIN, line(&sample));
+        }
+        let (lines, count) = rejects.into_lines();
+        assert!(lines.len() < 2 * REJECT_RECORD_BYTES_MAX, "{}", lines.len());
+        assert!((count as usize) < REJECT_RECORDS_MAX / 2);
+    }
+
+    #[test]
     fn a_flood_is_summed_and_the_sum_balances() {
         let mut rejects = Rejects::default();
         for _ in 0..REJECT_RECORDS_MAX + 500 {
@@ -268,7 +324,7 @@ mod tests {
     fn totals_hold_every_line_once_however_many_senders_there_are() {
         let mut rejects = Rejects::default();
         for number in 0..3 * REJECT_SUMS_MAX {
-            let peer = format!("192.0.2.1:{number}");
+            let peer = format!("[2001:db8::{number:x}]:4711");
             let origin = RejectOrigin {
                 peer: Some(&peer),
                 ..ORIGIN
@@ -280,7 +336,7 @@ mod tests {
         assert!(totals.len() <= REJECT_SUMS_MAX + 1);
         let loud = totals
             .iter()
-            .find(|total| total.peer.as_deref() == ORIGIN.peer);
+            .find(|total| total.peer.as_deref() == ORIGIN.peer.map(address_of));
         assert_eq!(loud.map(|total| total.lines), Some(300));
         let lines: u64 = totals.iter().map(|total| total.lines).sum();
         let bytes: u64 = totals.iter().map(|total| total.bytes).sum();

@@ -125,6 +125,8 @@ pub struct InternalCounters {
     pub bytes: AtomicU64,
     /// Records that could not be made durable.
     pub failed: AtomicU64,
+    /// The last batch could not be made durable.
+    pub failing: AtomicBool,
     /// Events overwritten because the journal was full.
     pub overwritten: AtomicU64,
 }
@@ -256,6 +258,7 @@ impl InternalJournal {
                 false
             }
         };
+        self.counters.failing.store(!durable, Ordering::Relaxed);
         for request in batch {
             (request.answer)(durable);
         }

@@ -1,26 +1,18 @@
-//! What a shard tells the audit log: refused lines, and what its gate goes through. Pure: an
-//! address is only read as text.
-
-use core::net::SocketAddr;
+//! What a shard tells the audit log: refused lines, and what its gate goes through.
 
 use crate::audit::{Action, Notice};
 use crate::ingest::door::GateState;
 use crate::ingest::reject::RejectTotal;
 use crate::position::JournalId;
 
-/// The notice of lines that were refused. A sender is known by its address alone: its ports
-/// change with every connection.
+/// The notice of lines that were refused.
 #[must_use]
 pub fn of_rejects(total: RejectTotal) -> Notice {
-    let peer = total.peer.map(|peer| match peer.parse::<SocketAddr>() {
-        Ok(address) => address.ip().to_string().into(),
-        Err(_) => peer,
-    });
     Notice::new(Action::LineReject, total.input, total.reason.as_str())
         .failed()
         .events(total.lines)
         .bytes(total.bytes)
-        .peer(peer)
+        .peer(total.peer)
 }
 
 /// What was told of a gate: a change is told once, on its way there and on its way back.
@@ -68,7 +60,6 @@ impl GateTold {
 mod tests {
     use super::*;
     use crate::audit::Outcome;
-    use crate::metrics::ledger::RejectReason;
 
     #[test]
     fn a_gate_is_told_of_once_on_its_way_there_and_back() {
@@ -102,25 +93,5 @@ mod tests {
                 (Action::IngestPause, Failure),
             ]
         );
-    }
-
-    #[test]
-    fn a_sender_is_known_by_its_address_alone() {
-        let total = |peer: &str| RejectTotal {
-            input: "apps".into(),
-            peer: Some(peer.into()),
-            reason: RejectReason::Malformed,
-            lines: 3,
-            bytes: 30,
-        };
-        for (peer, address) in [
-            ("192.0.2.1:4711", "192.0.2.1"),
-            ("[2001:db8::1]:4711", "2001:db8::1"),
-            ("/var/log/app", "/var/log/app"),
-        ] {
-            let notice = of_rejects(total(peer));
-            assert_eq!(notice.peer.as_deref(), Some(address));
-            assert_eq!((notice.events, notice.bytes), (3, 30));
-        }
     }
 }
