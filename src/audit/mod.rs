@@ -3,9 +3,9 @@
 //! A part that does something an auditor must learn of makes a [`Notice`] and gives it to the
 //! [`AuditLog`]. [`AuditLog::tell`] is for what is summed in windows ([`window`]);
 //! [`AuditLog::record`] is for what must be durable before it takes effect (a discard), or
-//! before the node goes on (what a start found, start and stop). Sums ([`sum`]) become lines of JSON in [`event`], with the words of
-//! [`wording`]. This module knows no journal and no clock: the node gives the reports a place to
-//! go.
+//! before the node goes on (what a start found, start and stop). Sums ([`sum`]) become lines of
+//! JSON in [`event`], with the words of [`wording`]. This module knows no journal and no clock:
+//! the node gives the reports a place to go.
 
 pub mod event;
 mod log;
