@@ -208,7 +208,8 @@ impl Reader {
         let mut index = Vec::new();
         let header = SegmentHeader::decode(&scan.page_at(0)?);
         let before = header.map_or([0; 32], |header| header.chain);
-        let walked = walk::walk(scan, entry.first, before, &mut |scanned| {
+        let claimed = entry.end.unwrap_or_default();
+        let walked = walk::walk(scan, entry.first, before, claimed, &mut |scanned| {
             if scanned.block.range().end <= end {
                 index.push(scanned.index_entry());
             }

@@ -469,3 +469,30 @@ fn a_segment_put_to_use_in_vain_at_the_start_of_another_is_no_damage() {
     assert_eq!(recovered.findings, []);
     assert_eq!(recovered.start.next, Offset(10));
 }
+
+#[test]
+fn what_a_cursor_claims_behind_a_damaged_block_is_not_lost_with_it() {
+    let disk = MemoryDisk::new();
+    let (mut journal, _) = Journal::open(&disk, Offset(0));
+    // One group: none of its blocks says that another one was durable.
+    for tag in 1..=3 {
+        journal.writer.append(block(tag, 5_000, 10));
+    }
+    journal.commit();
+    let path = journal.catalog.list()[0].path.clone();
+    disk.flip(&path, 4096 + 300, 3).expect("the byte is there");
+    disk.crash(1);
+    let (journal, recovered) = Journal::open(&disk, Offset(30));
+    assert_eq!(recovered.start.next, Offset(30));
+    let ranges: Vec<_> = recovered
+        .findings
+        .iter()
+        .map(|finding| match finding {
+            Finding::Damaged { range, .. } => (range.first.0, range.end.0),
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert_eq!(ranges, [(0, 10)]);
+    let (bodies, gaps) = journal.read_all(Offset(0));
+    assert_eq!((bodies.len(), gaps.len()), (2, 1));
+}

@@ -157,7 +157,8 @@ fn last_state(files: &SegmentFiles, segment: &Surveyed) -> io::Result<LastState>
     // The survey has found that no block follows: the rest of the file is not read again.
     let mut scan = scan.within(segment.blocks_end);
     let mut state = LastState::default();
-    walk::walk(&mut scan, *first, segment.chain_before, &mut |scanned| {
+    let (before, end) = (segment.chain_before, segment.end);
+    walk::walk(&mut scan, *first, before, end, &mut |scanned| {
         let block = &scanned.block;
         let bytes = &block.image[block.metadata.clone()];
         // A block is sound as a whole: metadata that does not decode is of a later version.
@@ -191,13 +192,19 @@ pub fn input_number_highest(
     let (mut scan, header) = SegmentScan::open_unknown(disk, path, false, journal)?;
     let Ok(header) = header else { return Ok(None) };
     let mut highest = None;
-    walk::walk(&mut scan, header.first, header.chain, &mut |scanned| {
-        let block = &scanned.block;
-        let bytes = &block.image[block.metadata.clone()];
-        if let Ok(metadata) = Metadata::decode(bytes, &mut Inflater::new()) {
-            let numbers = metadata.totals.iter().map(|(input, _)| input.0);
-            highest = highest.max(numbers.max());
-        }
-    })?;
+    walk::walk(
+        &mut scan,
+        header.first,
+        header.chain,
+        Offset(0),
+        &mut |scanned| {
+            let block = &scanned.block;
+            let bytes = &block.image[block.metadata.clone()];
+            if let Ok(metadata) = Metadata::decode(bytes, &mut Inflater::new()) {
+                let numbers = metadata.totals.iter().map(|(input, _)| input.0);
+                highest = highest.max(numbers.max());
+            }
+        },
+    )?;
     Ok(highest)
 }

@@ -249,7 +249,7 @@ impl<'a> Repairer<'a> {
             .continued_from
             .filter(|from| *from == chain)
             .map(|_| 0);
-        walk::walk(&mut scan, entry.first, chain, &mut |scanned| {
+        walk::walk(&mut scan, entry.first, chain, segment.end, &mut |scanned| {
             if scanned.block.range().end <= segment.end {
                 index.push(scanned.index_entry());
                 last = Some(std::sync::Arc::clone(&scanned.block));

@@ -206,7 +206,7 @@ pub fn survey(files: &SegmentFiles, cursors_end: Offset) -> io::Result<Survey> {
         unreadable,
         highest: cursors_end.max(durable_to),
     };
-    let (missing, next) = judge(&mut segments, &claims, floor.state.as_ref());
+    let (missing, next) = judge(files, &mut segments, &claims, floor.state.as_ref())?;
     let below = floor.state.unwrap_or_default();
     // One that never got a block says where it was to go on, and the journal may go on further.
     let newest = segments.iter().rev().find(|segment| segment.blocks > 0);
@@ -430,19 +430,13 @@ fn survey_blocks(
         Some((Err(error), page)) => Some(error).filter(|_| page.iter().any(|byte| *byte != 0)),
         None => None,
     };
-    let walked = walk::walk(scan, header.first, header.chain, &mut |_| ())?;
+    let walked = walk::walk(scan, header.first, header.chain, Offset(0), &mut |_| ())?;
     segment.repairs.trailer = match error {
         Some(error) => Some(error),
         None => lost_trailer(scan, &walked, header)?,
     };
-    segment.end = walked.end;
-    segment.chain = walked.chain();
-    segment.blocks = walked.blocks;
-    segment.blocks_end = walked.blocks_end;
     segment.sealed = false;
-    segment.entry.last_used = segment.entry.last_used.max(walked.received_last);
-    segment.regions = walked.regions;
-    segment.broken = Some(walked.broken);
+    segment.take(walked);
     Ok(segment)
 }
 
@@ -521,10 +515,11 @@ impl Claims {
 /// Decides what the end of each segment means, and finds what is in none; also where the
 /// journal goes on.
 fn judge(
+    files: &SegmentFiles,
     segments: &mut [Surveyed],
     claims: &Claims,
     floor: Option<&floor::FloorState>,
-) -> (Vec<OffsetRange>, Offset) {
+) -> io::Result<(Vec<OffsetRange>, Offset)> {
     let mut missing = Vec::new();
     let oldest = segments
         .first()
@@ -540,6 +535,10 @@ fn judge(
             });
         }
         let claimed = claims.on(segment, behind.first());
+        if segment.broken.is_some() && claimed > segment.end.max(end) {
+            // Its blocks alone did not say so: what is sound behind the break counts, too.
+            segment.walk_again(files, claimed)?;
+        }
         segment.judge_end(claimed, end, behind.first());
         segment.entry.end = Some(segment.end);
         end = end.max(segment.end);
@@ -551,10 +550,43 @@ fn judge(
         });
         end = claims.end();
     }
-    (missing, end)
+    Ok((missing, end))
 }
 
 impl Surveyed {
+    /// What a walk saw.
+    fn take(&mut self, walked: walk::Walked) {
+        self.end = walked.end;
+        self.chain = walked.chain();
+        self.blocks = walked.blocks;
+        self.blocks_end = walked.blocks_end;
+        self.entry.last_used = self.entry.last_used.max(walked.received_last);
+        self.regions = walked.regions;
+        self.broken = Some(walked.broken);
+    }
+
+    /// Walks the segment knowing that events up to `claimed` were durable.
+    fn walk_again(&mut self, files: &SegmentFiles, claimed: Offset) -> io::Result<()> {
+        let entry = &self.entry;
+        let scan = SegmentScan::open(
+            &*files.disk,
+            &entry.path,
+            files.direct,
+            files.journal,
+            entry.segment,
+        )?;
+        let mut scan = scan.within(entry.file_bytes);
+        let walked = walk::walk(
+            &mut scan,
+            entry.first,
+            self.chain_before,
+            claimed,
+            &mut |_| (),
+        )?;
+        self.take(walked);
+        Ok(())
+    }
+
     /// What the end of the segment means, when events up to `claimed` were durable and those
     /// up to `held` are in the segments before: one without a block, put to use in vain, may
     /// begin where they do.

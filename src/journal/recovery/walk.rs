@@ -1,8 +1,8 @@
 //! Walking a segment that was not sealed, block by block, over what does not hold.
 //!
-//! A region which a later block says was durable is damage, and the walk goes on behind it;
-//! at any other it ends. What is found is told block by block, so a walk needs no memory that
-//! grows with the segment.
+//! A region which was durable, as a later block or a claim from outside says, is damage, and the
+//! walk goes on behind it; at any other it ends. What is found is told block by block, so a walk
+//! needs no memory that grows with the segment.
 
 use std::io;
 use std::ops::Range;
@@ -77,11 +77,13 @@ impl Walked {
 }
 
 /// Walks a segment that begins with `first` behind a block of chain hash `before`, and shows
-/// every sound block to `visit`.
+/// every sound block to `visit`. Events below `claimed` are known to have been durable; 0 when
+/// nothing but the blocks says so.
 pub(in crate::journal) fn walk(
     scan: &mut SegmentScan,
     first: Offset,
     before: ChainHash,
+    claimed: Offset,
     visit: &mut dyn FnMut(&ScannedBlock),
 ) -> io::Result<Walked> {
     let position = SegmentScan::FIRST_POSITION;
@@ -109,7 +111,7 @@ pub(in crate::journal) fn walk(
             }
             Err(error) => error,
         };
-        let Some(later) = claimant(scan, position, walked.end)? else {
+        let Some(later) = claimant(scan, position, walked.end, claimed)? else {
             walked.broken = Broken { position, error };
             return Ok(walked);
         };
@@ -128,11 +130,12 @@ pub(in crate::journal) fn walk(
 }
 
 /// The next sound block behind `position`, if it or one behind it says that events behind
-/// `end` were durable.
+/// `end` were durable, or is `claimed` itself.
 fn claimant(
     scan: &mut SegmentScan,
     position: u64,
     end: Offset,
+    claimed: Offset,
 ) -> io::Result<Option<ScannedBlock>> {
     let mut next: Option<ScannedBlock> = None;
     let mut position = position;
@@ -140,7 +143,8 @@ fn claimant(
         position = found.next_position();
         // No event is missing before it: what is broken was a block of counters alone.
         let follows = next.is_none() && found.header.first == end;
-        let claims = follows || found.header.durable_end > end;
+        let is_claimed = found.header.first >= end && found.block.range().end <= claimed;
+        let claims = follows || found.header.durable_end > end || (claimed > end && is_claimed);
         if found.header.first >= end {
             next.get_or_insert(found);
         }
