@@ -208,8 +208,7 @@ impl Reader {
         let mut index = Vec::new();
         let header = SegmentHeader::decode(&scan.page_at(0)?);
         let before = header.map_or([0; 32], |header| header.chain);
-        let claimed = entry.end.unwrap_or_default();
-        let walked = walk::walk(scan, entry.first, before, claimed, &mut |scanned| {
+        let walked = walk::walk(scan, entry.first, before, Offset(0), &mut |scanned| {
             if scanned.block.range().end <= end {
                 index.push(scanned.index_entry());
             }

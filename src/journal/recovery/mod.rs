@@ -157,8 +157,8 @@ fn last_state(files: &SegmentFiles, segment: &Surveyed) -> io::Result<LastState>
     // The survey has found that no block follows: the rest of the file is not read again.
     let mut scan = scan.within(segment.blocks_end);
     let mut state = LastState::default();
-    let (before, end) = (segment.chain_before, segment.end);
-    walk::walk(&mut scan, *first, before, end, &mut |scanned| {
+    let (before, vouched_to) = (segment.chain_before, segment.vouched_to);
+    walk::walk(&mut scan, *first, before, vouched_to, &mut |scanned| {
         let block = &scanned.block;
         let bytes = &block.image[block.metadata.clone()];
         // A block is sound as a whole: metadata that does not decode is of a later version.

@@ -249,7 +249,8 @@ impl<'a> Repairer<'a> {
             .continued_from
             .filter(|from| *from == chain)
             .map(|_| 0);
-        walk::walk(&mut scan, entry.first, chain, segment.end, &mut |scanned| {
+        let vouched_to = segment.vouched_to;
+        walk::walk(&mut scan, entry.first, chain, vouched_to, &mut |scanned| {
             if scanned.block.range().end <= segment.end {
                 index.push(scanned.index_entry());
                 last = Some(std::sync::Arc::clone(&scanned.block));

@@ -61,6 +61,8 @@ pub struct Surveyed {
     pub chain_before: ChainHash,
     /// Chain hash of its last sound block.
     pub chain: ChainHash,
+    /// Events below were durable though no block of it says so; 0 when there are none.
+    pub vouched_to: Offset,
     /// Sound blocks in it.
     pub blocks: u32,
     /// Byte behind the last of them, or of what is kept behind it.
@@ -401,6 +403,7 @@ fn survey_blocks(
         end: header.first,
         chain_before: header.chain,
         chain: header.chain,
+        vouched_to: Offset(0),
         blocks: 0,
         sealed: true,
         regions: Vec::new(),
@@ -537,7 +540,8 @@ fn judge(
         let claimed = claims.on(segment, behind.first());
         if segment.broken.is_some() && claimed > segment.end.max(end) {
             // Its blocks alone did not say so: what is sound behind the break counts, too.
-            segment.walk_again(files, claimed)?;
+            let sequence_next = floor.map_or(0, |floor| floor.sequence_next);
+            segment.walk_again(files, claimed, behind.first(), sequence_next)?;
         }
         segment.judge_end(claimed, end, behind.first());
         segment.entry.end = Some(segment.end);
@@ -565,8 +569,17 @@ impl Surveyed {
         self.broken = Some(walked.broken);
     }
 
-    /// Walks the segment knowing that events up to `claimed` were durable.
-    fn walk_again(&mut self, files: &SegmentFiles, claimed: Offset) -> io::Result<()> {
+    /// Walks the segment knowing that events up to `claimed` were durable, and believes what it
+    /// finds when nothing can have taken the place of it: the next segment goes on from there,
+    /// or no segment was put to use behind it. Otherwise it may be what a failed write left,
+    /// stored again in a segment that is gone.
+    fn walk_again(
+        &mut self,
+        files: &SegmentFiles,
+        claimed: Offset,
+        next: Option<&Self>,
+        sequence_next: u64,
+    ) -> io::Result<()> {
         let entry = &self.entry;
         let scan = SegmentScan::open(
             &*files.disk,
@@ -576,14 +589,17 @@ impl Surveyed {
             entry.segment,
         )?;
         let mut scan = scan.within(entry.file_bytes);
-        let walked = walk::walk(
-            &mut scan,
-            entry.first,
-            self.chain_before,
-            claimed,
-            &mut |_| (),
-        )?;
-        self.take(walked);
+        let (first, before) = (entry.first, self.chain_before);
+        let walked = walk::walk(&mut scan, first, before, claimed, &mut |_| ())?;
+        let goes_on = |next: &Self| {
+            next.entry.first == claimed
+                && walked.end == claimed
+                && next.chain_before == walked.chain()
+        };
+        if next.map_or(sequence_next == entry.sequence + 1, goes_on) {
+            self.vouched_to = claimed;
+            self.take(walked);
+        }
         Ok(())
     }
 
