@@ -21,7 +21,7 @@ use crate::block::codec::{Codec, CompressionLevel, Inflater, best_codec};
 use crate::block::metadata::Metadata;
 use crate::event::{InputId, LabelRun, Labels};
 use crate::journal::recovery::{Finding, recover};
-use crate::journal::segments::{Catalog, SegmentFiles, file_name, spare_number};
+use crate::journal::segments::{Catalog, SegmentFiles, file_name, spare_number_highest};
 use crate::journal::tail::Tail;
 use crate::journal::writer::{ClosedBlock, GroupWrite, SegmentOrder, Writer, WriterAction};
 use crate::os::buffers::AlignedBuffer;
@@ -173,8 +173,7 @@ impl InternalJournal {
         let catalog = Arc::new(Catalog::default());
         let recovered = recover(&files, &catalog, cursors_end)?;
         let mut spares: VecDeque<_> = files.find_spares()?.into();
-        let numbers = spares.iter().filter_map(|path| spare_number(path));
-        let mut spare_number = numbers.max().unwrap_or(0);
+        let mut spare_number = spare_number_highest(&spares);
         while catalog.list().len() + spares.len() < INTERNAL_SEGMENTS {
             spare_number += 1;
             spares.push_back(files.make_spare(spare_number, &AtomicBool::new(true))?);

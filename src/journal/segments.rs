@@ -47,12 +47,15 @@ pub fn parse_file_name(name: &str) -> Option<(u64, Offset)> {
     (parsed.0 < SEQUENCE_MAX && file_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
-/// The number in a spare's name.
+/// The highest number in the names of spares; 0 when there is none.
 #[must_use]
-pub fn spare_number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    let number = name.strip_prefix("spare-")?.strip_suffix(".spare")?;
-    number.parse().ok()
+pub fn spare_number_highest<'a>(spares: impl IntoIterator<Item = &'a PathBuf>) -> u64 {
+    let number = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        let number = name.strip_prefix("spare-")?.strip_suffix(".spare")?;
+        number.parse().ok()
+    };
+    spares.into_iter().filter_map(number).max().unwrap_or(0)
 }
 
 /// Makes and handles the segment files of one journal.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use weir::journal::keeper::Hold;
 use weir::journal::keeper::room::{Decision, Room};
 use weir::journal::keeper::view::{JournalView, LaneView};
-use weir::journal::segments::{SegmentEntry, spare_number};
+use weir::journal::segments::{SegmentEntry, spare_number_highest};
 use weir::journal::settings::RoomSettings;
 use weir::journal::writer::SegmentOrder;
 use weir::metrics::ledger::DiscardReason;
@@ -77,8 +77,7 @@ impl KeeperShell {
         let mut kept = Vec::new();
         for (shell, holds) in journals.iter().zip(holds) {
             let spares: VecDeque<_> = shell.files.find_spares()?.into();
-            let numbers = spares.iter().filter_map(|path| spare_number(path));
-            let spare_number = numbers.max().unwrap_or(0);
+            let spare_number = spare_number_highest(&spares);
             kept.push(KeptJournal {
                 spares,
                 spare_number,

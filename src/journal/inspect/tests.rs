@@ -19,7 +19,7 @@ use crate::journal::inspect::inventory::{SegmentFile, inventory};
 use crate::journal::inspect::records::read_records;
 use crate::journal::inspect::walk::{Step, Walk};
 use crate::journal::recovery::recover;
-use crate::journal::segments::{Catalog, SegmentFiles};
+use crate::journal::segments::{Catalog, SegmentFiles, spare_number_highest};
 use crate::journal::writer::{ClosedBlock, Writer, WriterAction};
 use crate::limits::DISK_PAGE_BYTES;
 use crate::os::buffers::AlignedBuffer;
@@ -68,18 +68,9 @@ impl Node {
         let catalog = Catalog::default();
         let recovered = recover(&files, &catalog, Offset(0)).expect("recovers");
         let spares = files.find_spares().expect("lists");
-        // Two starts may go on with the same sequence, and the first may have left spares.
-        let mut numbers = (recovered.start.sequence * 100..).step_by(20);
-        let is_free = |number| {
-            let of_this_life = number..=number + 20;
-            !of_this_life
-                .map(|number| files.spare_path(number))
-                .any(|path| spares.contains(&path))
-        };
-        let spare_number = numbers.find(|number| is_free(*number)).expect("a number");
         Self {
             disk: disk.clone(),
-            spare_number,
+            spare_number: spare_number_highest(&spares),
             writer: Writer::new(recovered.start, 16 * 1024),
             spares,
             files,

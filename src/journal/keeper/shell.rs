@@ -17,7 +17,7 @@ use crate::journal::keeper::room::{Decision, Room, TakeReason};
 use crate::journal::keeper::view::{JournalView, LaneView};
 use crate::journal::keeper::watch::{PAUSE_AFTER_JUMP, Reached};
 use crate::journal::keeper::{Answer, KeeperCounters, KeeperRequest, KeptJournal, Ordered};
-use crate::journal::segments::{SegmentEntry, spare_number};
+use crate::journal::segments::{SegmentEntry, spare_number_highest};
 use crate::journal::settings::RoomSettings;
 use crate::journal::writer::{SealOrder, SegmentOrder};
 use crate::os::clock::Clock;
@@ -79,8 +79,7 @@ impl Keeper {
         let mut kept = Vec::new();
         for journal in journals {
             let ready: VecDeque<_> = journal.files.find_spares()?.into();
-            let numbers = ready.iter().filter_map(|path| spare_number(path));
-            let spare_number = numbers.max().unwrap_or(0) + 1;
+            let spare_number = spare_number_highest(&ready) + 1;
             journal.holds.iter().for_each(|hold| hold.attach(&bell));
             kept.push(Kept {
                 journal,
