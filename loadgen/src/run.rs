@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -392,17 +392,30 @@ fn remove(folder: &Path) -> io::Result<()> {
 
 /// Addresses on loopback that nobody listens on; held together until all are known, so that they
 /// differ.
+///
+/// Below the range of ephemeral ports: there an outgoing connection takes a free port at any moment,
+/// and a connection to a port without a listener can become one with itself.
 fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
-    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
-    let mut listeners = Vec::with_capacity(N);
-    for address in &mut addresses {
-        let listener = TcpListener::bind(*address)?;
+    // Processes that run side by side begin at different places.
+    let own = std::process::id().wrapping_mul(37);
+    let mut listeners = (0..PORTS)
+        .map(|tried| PORT_MIN + own.wrapping_add(tried) % PORTS)
+        .filter_map(|port| u16::try_from(port).ok())
+        .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let mut held = Vec::with_capacity(N);
+    for _ in 0..N {
+        let none = || io::Error::new(io::ErrorKind::AddrInUse, "no free port on loopback");
+        held.push(listeners.next().ok_or_else(none)?);
+    }
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for (address, listener) in addresses.iter_mut().zip(&held) {
         *address = listener.local_addr()?;
-        listeners.push(listener);
     }
     Ok(addresses)
 }
 
+const PORT_MIN: u32 = 14_000;
+const PORTS: u32 = 6_000;
 /// Longer than any run.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);

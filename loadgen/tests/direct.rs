@@ -12,8 +12,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
+
+const PORT_MIN: u16 = 10_000;
+const PORTS: u16 = 4_000;
 
 /// A folder of its own for one test.
 struct Folder(PathBuf);
@@ -45,13 +49,20 @@ fn loadgen(arguments: &[&str]) -> Command {
     command
 }
 
-/// A port nobody listens on just now.
+/// An address on loopback that nobody listens on, and that no other test of this process is given.
+///
+/// Below the range of ephemeral ports: there an outgoing connection takes a free port at any moment,
+/// and a connection to a port without a listener can become one with itself.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0")
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run side by side begin at different places.
+    let own = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap();
+    (0..PORTS)
+        .map(|_| TRIED.fetch_add(1, Ordering::Relaxed))
+        .map(|tried| PORT_MIN + own.wrapping_mul(37).wrapping_add(tried) % PORTS)
+        .map(|port| format!("127.0.0.1:{port}"))
+        .find(|address| TcpListener::bind(address).is_ok())
         .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
 }
 
 fn report(output: &Output) -> Value {
