@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod event;
+pub mod filter;
 pub mod ingest;
 pub mod journal;
 pub mod limits;
