@@ -5,12 +5,14 @@
 //! and template. Every re-send carries the identity of the first try.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::block::Block;
+use crate::block::verdicts::{Bitmap, KeptLines};
 use crate::metrics::ledger::StreamCounts;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 
@@ -54,6 +56,32 @@ impl BatchId {
     }
 }
 
+/// What a stream's rule and sampling take of a block's events.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// The events the rule lets pass.
+    pub matched: Arc<Bitmap>,
+    /// Of those, the events that sampling leaves; the same where there is none.
+    pub taken: Arc<Bitmap>,
+    /// Raw bytes of the events taken, line ends included.
+    pub taken_bytes: u64,
+    /// Raw lines of all events taken, and of others, when they are at hand.
+    pub lines: Option<Arc<KeptLines>>,
+}
+
+/// What a stream takes, and does not, of a range of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Events it takes.
+    pub events: u64,
+    /// Raw bytes of them, line ends included; by their share for a part of a block.
+    pub raw_bytes: u64,
+    /// Events its rule does not let pass.
+    pub filtered: u64,
+    /// Events that sampling leaves out.
+    pub sampled_out: u64,
+}
+
 /// A part of a block that belongs to a batch: all of it, or a sub-range at either end.
 #[derive(Debug, Clone)]
 pub struct BatchPart {
@@ -61,14 +89,58 @@ pub struct BatchPart {
     pub block: Arc<Block>,
     /// Offsets of the block that are in the batch; a sub-range of the block's own.
     pub range: OffsetRange,
+    /// The events of the block that are taken; `None`: all of them.
+    pub selected: Option<Arc<Selected>>,
 }
 
 impl BatchPart {
     /// True when the whole block is in the batch, so that its body can be spliced.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.range == self.block.range()
+        self.range == self.block.range() && self.selected.is_none()
     }
+
+    /// Numbers in the block of the events in the range, selected or not.
+    #[must_use]
+    pub fn numbers(&self) -> Range<u32> {
+        let number = |offset: Offset| {
+            let number = offset.events_since(self.block.first);
+            u32::try_from(number).map_or(self.block.events, |number| number.min(self.block.events))
+        };
+        number(self.range.first)..number(self.range.end)
+    }
+
+    /// What is taken of the range. Raw bytes are exact for a whole block.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        let (all, block) = (self.range.events(), u64::from(self.block.events));
+        let Some(selected) = &self.selected else {
+            return Taken {
+                events: all,
+                raw_bytes: share(u64::from(self.block.raw_len), all, block),
+                ..Taken::default()
+            };
+        };
+        let numbers = self.numbers();
+        let events = selected.taken.count(numbers.clone());
+        let matched = if Arc::ptr_eq(&selected.taken, &selected.matched) {
+            events
+        } else {
+            selected.matched.count(numbers)
+        };
+        let of_block = selected.taken.count(0..self.block.events);
+        Taken {
+            events,
+            raw_bytes: share(selected.taken_bytes, events, of_block),
+            filtered: all - matched,
+            sampled_out: matched - events,
+        }
+    }
+}
+
+/// The share of `part` in `bytes` of `whole`.
+fn share(bytes: u64, part: u64, whole: u64) -> u64 {
+    (bytes * part).div_ceil(whole.max(1))
 }
 
 /// A batch ready to be sent.
@@ -87,20 +159,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Number of events in the range.
+    /// Number of events that are sent: of the range, those the stream takes.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.id.range.events()
-    }
-
-    /// Bytes of the raw lines, line ends included, when every part is whole; an upper
-    /// bound otherwise.
-    #[must_use]
-    pub fn raw_bytes_max(&self) -> u64 {
-        self.parts
-            .iter()
-            .map(|part| u64::from(part.block.raw_len))
-            .sum()
+        self.parts.iter().map(|part| part.taken().events).sum()
     }
 }
 

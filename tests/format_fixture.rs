@@ -589,6 +589,7 @@ fn close(content: &Content) -> ClosedBlock {
         body: body.into(),
         received_first,
         received_last,
+        verdicts: Default::default(),
     }
 }
 

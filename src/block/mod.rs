@@ -9,10 +9,14 @@ mod inflate;
 #[cfg(feature = "isal")]
 pub mod isal;
 pub mod metadata;
+pub mod verdicts;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::block::verdicts::Verdicts;
 
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 
@@ -59,6 +63,8 @@ pub struct Block {
     pub metadata: Range<usize>,
     /// Where the body is in `image`.
     pub body: Range<usize>,
+    /// What rules said of its events; in memory only.
+    pub verdicts: Arc<Verdicts>,
 }
 
 impl Block {
@@ -81,5 +87,11 @@ impl Block {
     #[must_use]
     pub fn image_len(&self) -> usize {
         self.image.len()
+    }
+
+    /// Bytes the block takes in memory, with what is kept beside it.
+    #[must_use]
+    pub fn memory_len(&self) -> usize {
+        self.image.len() + self.verdicts.bytes()
     }
 }

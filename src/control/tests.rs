@@ -225,6 +225,7 @@ fn block(first: u32, events: u32, age_seconds: i64) -> Arc<Block> {
         image: Bytes::from_static(&[0; 64]),
         metadata: 0..0,
         body: 0..64,
+        verdicts: Arc::default(),
     })
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::block::verdicts::KnownVerdicts;
 use crate::event::{InputId, LabelRun, Labels};
 use crate::ingest::fate::Waiter;
 use crate::ingest::reject::{RejectOrigin, RejectedLine, Rejects};
@@ -59,6 +60,8 @@ pub struct GatheredBlock {
     pub waiters: Vec<Waiter>,
     /// Monotonic time of the first line.
     pub opened: Duration,
+    /// What stream rules said of the lines; nothing until the shard asks them.
+    pub verdicts: KnownVerdicts,
 }
 
 /// The open block and the closed ones nobody has taken yet.
@@ -233,6 +236,7 @@ impl Gather {
             rejects: std::mem::take(&mut self.rejects),
             waiters: std::mem::take(&mut self.waiters),
             opened,
+            verdicts: KnownVerdicts::default(),
         });
     }
 

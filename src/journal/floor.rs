@@ -285,6 +285,7 @@ mod tests {
                     body: vec![tag; 100].into(),
                     received_first: Timestamp(1),
                     received_last: Timestamp(2),
+                    verdicts: Default::default(),
                 });
             } else {
                 writer.close();

@@ -11,6 +11,7 @@
 //! Index and trailer are written once, when the segment is sealed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -376,6 +377,7 @@ pub fn open_block(image: Bytes, place: BlockPlace) -> Result<(Block, BlockHeader
         received_last: header.received_last,
         metadata: header.metadata(),
         body: header.body(),
+        verdicts: Arc::default(),
         image: image.slice(..header.stored_bytes().min(image.len())),
     };
     Ok((block, header))

@@ -324,6 +324,7 @@ impl InternalJournal {
             body: body.into(),
             received_first: received,
             received_last: received,
+            verdicts: Arc::default(),
         })
     }
 

@@ -27,6 +27,8 @@ pub struct Tail {
 struct Inner {
     /// Durable blocks with events, in order, without gap.
     blocks: VecDeque<Arc<Block>>,
+    /// What each took in memory when it was published.
+    lengths: VecDeque<usize>,
     bytes: usize,
     /// Raw bytes published since start.
     raw_bytes: u64,
@@ -66,17 +68,16 @@ impl Tail {
             );
             end = block.range().end;
             if block.events > 0 {
-                inner.bytes += block.image_len();
+                let length = block.memory_len();
+                inner.bytes += length;
+                inner.lengths.push_back(length);
                 inner.raw_bytes += u64::from(block.raw_len);
                 inner.blocks.push_back(Arc::clone(block));
             }
         }
         while inner.bytes > self.bytes_max && inner.blocks.len() > 1 {
-            let oldest = inner
-                .blocks
-                .pop_front()
-                .expect("there is more than one block");
-            inner.bytes -= oldest.image_len();
+            inner.blocks.pop_front();
+            inner.bytes -= inner.lengths.pop_front().unwrap_or(0);
         }
         self.durable_end.store(end.0, Ordering::Release);
         for doorbell in &inner.doorbells {
@@ -118,7 +119,7 @@ impl Tail {
         inner.blocks.get(at).map(|block| block.received_first)
     }
 
-    /// Compressed bytes held.
+    /// Bytes held: compressed blocks, and what rules keep beside them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lock().bytes

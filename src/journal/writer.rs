@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::block::verdicts::Verdicts;
 use crate::block::{Block, CodecId};
 use crate::journal::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, ChainHash, IndexEntry, Trailer, index_bytes, pad_to_page,
@@ -46,6 +47,8 @@ pub struct ClosedBlock {
     pub received_first: Timestamp,
     /// Latest receive time.
     pub received_last: Timestamp,
+    /// What rules said of its events.
+    pub verdicts: Arc<Verdicts>,
 }
 
 impl ClosedBlock {
@@ -581,6 +584,7 @@ impl ActiveSegment {
             image: image.freeze(),
             metadata: header.metadata(),
             body: header.body(),
+            verdicts: block.verdicts,
         };
         self.index.push(IndexEntry {
             position: self.position,
@@ -639,6 +643,7 @@ fn unplace(block: &Block) -> ClosedBlock {
         body: block.body(),
         received_first: block.received_first,
         received_last: block.received_last,
+        verdicts: Arc::clone(&block.verdicts),
     }
 }
 

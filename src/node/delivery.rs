@@ -142,7 +142,8 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         };
         let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
         let name = Arc::clone(&plan.stream.name);
-        let core = Lane::new(name, lane.journal, plan.stream.batch, lane.state.clone());
+        let limits = (plan.stream.batch, 0);
+        let core = Lane::new(name, lane.journal, limits, lane.state.clone());
         let lane_start = lane.state.cursor;
         let doorbell = lane.reader.tail().doorbell();
         let shown = (*lane.status.load_full()).clone();
@@ -238,7 +239,7 @@ impl RunningLane {
                 Ok(ReadNext::Block(block)) => {
                     let now = self.shared.clock.now().monotonic;
                     if self.is_for_streams(&block) {
-                        self.core.read(block, now);
+                        self.core.read(block, None, now);
                     } else {
                         self.core.pass(block, now);
                     }
@@ -265,15 +266,13 @@ impl RunningLane {
                 Err(error) => self.trouble("read the journal", &error).await,
             },
             LaneAction::Measure {
-                block,
-                first,
+                part,
                 bytes_max,
+                events_max,
             } => {
-                let measured = self
-                    .shared
-                    .encoder
-                    .borrow_mut()
-                    .measure(&block, first, bytes_max);
+                let mut encoder = self.shared.encoder.borrow_mut();
+                let measured = encoder.measure(&part, bytes_max, events_max);
+                drop(encoder);
                 // An unreadable block is found out, and given up, when it is encoded.
                 self.core.measured(measured.unwrap_or(u64::MAX));
             }

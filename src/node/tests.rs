@@ -145,6 +145,7 @@ fn block(first: u64) -> Arc<Block> {
         metadata: 0..0,
         body: 0..body.len(),
         image: Bytes::from(body),
+        verdicts: Arc::default(),
     })
 }
 

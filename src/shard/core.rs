@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::block::Block;
 use crate::block::codec::{Codec, CodecError};
 use crate::block::metadata::Metadata;
+use crate::block::verdicts::Verdicts;
 use crate::event::{InputId, LabelRun};
 use crate::ingest::door::GateState;
 use crate::ingest::fate::Waiter;
@@ -372,6 +373,7 @@ impl ShardCore {
             counts,
             mut rejects,
             waiters,
+            verdicts,
             ..
         } = block;
         self.actions.push_back(ShardAction::Recycle(compressed.raw));
@@ -416,6 +418,7 @@ impl ShardCore {
                 body: compressed.body,
                 received_first: runs.first().map_or(self.received_last, |run| run.received),
                 received_last: self.received_last,
+                verdicts: Arc::new(Verdicts::new(verdicts)),
             });
         }
         self.commits.push_back(Commit {

@@ -155,6 +155,13 @@ impl Recompressor {
         Ok(run)
     }
 
+    /// Forgets what was pushed since the last `finish`.
+    pub fn reset(&mut self) {
+        self.gathered.clear();
+        self.raw.reset();
+        self.raw_len = 0;
+    }
+
     fn compress_gathered(&mut self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         let compressed = self.codec.compress_run(&self.gathered, out);
         self.gathered.clear();
@@ -163,9 +170,7 @@ impl Recompressor {
 
     fn forget_on_error(&mut self, compressed: Result<(), CodecError>) -> Result<(), CodecError> {
         if compressed.is_err() {
-            self.gathered.clear();
-            self.raw.reset();
-            self.raw_len = 0;
+            self.reset();
         }
         compressed
     }

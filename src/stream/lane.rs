@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::{Batch, BatchId, BatchPart, CUTS_MAX, CursorState, Cut};
+use crate::batch::{Batch, BatchId, BatchPart, CUTS_MAX, CursorState, Cut, Selected, Taken};
 use crate::block::Block;
 use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
@@ -17,20 +17,25 @@ use crate::stream::settings::BatchLimits;
 /// Progress that is not durable yet is made so after this long.
 const RECORD_AFTER: Duration = Duration::from_millis(100);
 
+/// Bytes of blocks that a batch holds in memory of which it takes only a part: a rule that takes
+/// little would hold many before a batch is full.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
 /// What the shell does next.
 #[derive(Debug, Clone)]
 pub enum LaneAction {
     /// Read what lies at the offset, then call [`Lane::read`], [`Lane::gap`] or [`Lane::end`].
     Read(Offset),
-    /// Find how many events from `first` on fit the limits, at least one, then call
-    /// [`Lane::measured`]. Asked only for a block that is too large for a batch as a whole.
+    /// Find how many events of the part, from its first on, fit the limits, at least one of those
+    /// that are taken, then call [`Lane::measured`]. Asked only for a block that is too large for
+    /// a batch as a whole.
     Measure {
-        /// The block.
-        block: Arc<Block>,
-        /// First event to be counted.
-        first: Offset,
-        /// Raw bytes they may take.
+        /// The rest of the block.
+        part: BatchPart,
+        /// Raw bytes that the events taken may have.
         bytes_max: u64,
+        /// Events that may be taken.
+        events_max: u64,
     },
     /// Make this state durable, then call [`Lane::recorded`].
     Record(CursorState),
@@ -58,7 +63,10 @@ pub struct Lane {
     /// The range being gathered for: the front cut again after a crash or split, or what is
     /// read for the next cut.
     parts: Vec<BatchPart>,
-    raw_bytes: u64,
+    /// What is taken of the parts.
+    taken: Taken,
+    /// Bytes of the blocks that the parts hold in memory, when not all of their events are taken.
+    held_bytes: usize,
     /// When the first part came.
     since: Option<Duration>,
     /// Next offset to read.
@@ -92,20 +100,27 @@ enum Phase {
 #[derive(Debug, Clone)]
 enum Behind {
     Gap(OffsetRange, DiscardReason),
-    Block(Arc<Block>),
+    Part(BatchPart),
     /// Events up to here are not for this stream.
     Passed(Offset),
 }
 
 impl Lane {
-    /// A lane that goes on from a recorded state.
+    /// A lane that goes on from a recorded state, under this version of rule, sampling and template.
+    ///
+    /// Ranges that were cut under another version, before a restart with a changed configuration,
+    /// are sent under this one, and have its identity: what the other would have sent cannot be
+    /// known any more.
     #[must_use]
     pub fn new(
         stream: Arc<str>,
         journal: JournalId,
-        limits: BatchLimits,
-        state: CursorState,
+        (limits, version): (BatchLimits, u64),
+        mut state: CursorState,
     ) -> Self {
+        for cut in &mut state.cuts {
+            cut.version = version;
+        }
         let next = state
             .cuts
             .first()
@@ -113,11 +128,12 @@ impl Lane {
         Self {
             stream,
             journal,
-            version: 0,
+            version,
             limits,
             state,
             parts: Vec::new(),
-            raw_bytes: 0,
+            taken: Taken::default(),
+            held_bytes: 0,
             since: None,
             next,
             phase: Phase::Filling,
@@ -147,6 +163,20 @@ impl Lane {
         matches!(self.phase, Phase::Sending | Phase::Retrying(_))
     }
 
+    /// Goes on under another version of rule, sampling and template: from the next uncut batch on.
+    /// False while a batch is cut; then the version stays, and so must what is given to
+    /// [`Lane::read`].
+    #[must_use]
+    pub fn adopt(&mut self, version: u64) -> bool {
+        let free = self.state.cuts.is_empty();
+        if free {
+            self.version = version;
+            self.behind = None;
+            self.restart_front();
+        }
+        free
+    }
+
     /// From now on open batches close at once, and the lane is done when all is delivered.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -169,11 +199,19 @@ impl Lane {
         }
     }
 
-    /// The block that holds the offset asked for.
-    pub fn read(&mut self, block: Arc<Block>, now: Duration) {
+    /// The block that holds the offset asked for, and what the stream takes of it; `None`: all.
+    pub fn read(&mut self, block: Arc<Block>, selected: Option<Arc<Selected>>, now: Duration) {
         debug_assert!(block.range().first <= self.next && self.next < block.range().end);
         self.phase = Phase::Filling;
-        self.behind = Some(Behind::Block(block));
+        let range = OffsetRange {
+            first: self.next,
+            end: block.range().end,
+        };
+        self.behind = Some(Behind::Part(BatchPart {
+            block,
+            range,
+            selected,
+        }));
         self.since.get_or_insert(now);
     }
 
@@ -188,9 +226,9 @@ impl Lane {
     /// The block that holds the offset asked for, which is not for this stream: its events are
     /// filtered. Where they are part of a cut that was recorded, they are sent as they were cut.
     pub fn pass(&mut self, block: Arc<Block>, now: Duration) {
-        self.read(block, now);
-        if let Some(Behind::Block(block)) = self.behind.take_if(|_| self.state.cuts.is_empty()) {
-            self.behind = Some(Behind::Passed(block.range().end));
+        self.read(block, None, now);
+        if let Some(Behind::Part(part)) = self.behind.take_if(|_| self.state.cuts.is_empty()) {
+            self.behind = Some(Behind::Passed(part.range.end));
         }
     }
 
@@ -199,18 +237,14 @@ impl Lane {
         self.phase = Phase::AtEnd;
     }
 
-    /// So many events from the one asked for fit the limits.
+    /// So many events from the first of the part asked for, taken or not, fit the limits.
     pub fn measured(&mut self, events: u64) {
-        let events = events.min(self.limits.records_max.unwrap_or(u64::MAX));
-        let Some(Behind::Block(block)) = self.behind.take() else {
+        let Some(Behind::Part(mut part)) = self.behind.take() else {
             return;
         };
-        let range = OffsetRange {
-            first: self.next,
-            end: self.next.plus(events.max(1)),
-        };
-        let end = range.end.min(block.range().end);
-        self.take_part(block, OffsetRange { end, ..range });
+        let end = part.range.first.plus(events.clamp(1, part.range.events()));
+        part.range.end = end;
+        self.take_part(part);
         self.cut();
     }
 
@@ -222,13 +256,21 @@ impl Lane {
         }
     }
 
-    /// The destination has the batch: `events` of it, `raw_bytes` long, and the sink's state
+    /// The destination has the batch, `raw_bytes` long before compression, and the sink's state is
     /// to be found again.
     pub fn delivered(&mut self, raw_bytes: u64, sink: Vec<u8>, now: Duration) {
         let cut = self.state.cuts.remove(0);
+        let taken = self.taken;
+        assert_eq!(
+            taken.events + taken.filtered + taken.sampled_out,
+            cut.range.events(),
+            "the parts of a batch are its range"
+        );
         self.state.cursor = cut.range.end;
-        self.state.counts.delivered += cut.range.events();
+        self.state.counts.delivered += taken.events;
         self.state.counts.delivered_bytes += raw_bytes;
+        self.state.counts.filtered += taken.filtered;
+        self.state.counts.sampled_out += taken.sampled_out;
         self.state.sink = sink;
         self.attempt = 0;
         self.begin_next(now);
@@ -327,7 +369,7 @@ impl Lane {
                 self.pass_gap(range, reason, now);
                 None
             }
-            Some(Behind::Block(block)) => self.take(block),
+            Some(Behind::Part(part)) => self.take(part, now),
             Some(Behind::Passed(end)) => {
                 self.pass_filtered(end, now);
                 None
@@ -339,6 +381,10 @@ impl Lane {
                 None
             }
             None if self.phase == Phase::AtEnd => self.at_end(now),
+            // A long way through events that are not taken is made durable as it is gone.
+            None if self.parts.is_empty() && self.is_record_due(now) => {
+                Some(LaneAction::Record(self.state.clone()))
+            }
             None => Some(LaneAction::Read(self.next)),
         }
     }
@@ -363,7 +409,7 @@ impl Lane {
                 self.phase = Phase::Filling;
                 let missing = match self.limits.records_max {
                     Some(_) => 0,
-                    None => self.limits.bytes_max.saturating_sub(self.raw_bytes),
+                    None => self.limits.bytes_max.saturating_sub(self.taken.raw_bytes),
                 };
                 Some(self.wait(now, Some(due), missing.max(1)))
             }
@@ -378,75 +424,92 @@ impl Lane {
 
     /// A wait that makes progress durable in time.
     fn wait(&mut self, now: Duration, until: Option<Duration>, raw_bytes: u64) -> LaneAction {
-        let record_at = self.unrecorded.map(|since| since + RECORD_AFTER);
-        if record_at.is_some_and(|at| at <= now) {
+        if self.is_record_due(now) {
             return LaneAction::Record(self.state.clone());
         }
+        let record_at = self.unrecorded.map(|since| since + RECORD_AFTER);
         let until = [until, record_at].into_iter().flatten().min();
         LaneAction::Wait { until, raw_bytes }
     }
 
+    fn is_record_due(&self, now: Duration) -> bool {
+        self.unrecorded
+            .is_some_and(|since| since + RECORD_AFTER <= now)
+    }
+
     /// Adds a block to the batch, as far as it belongs there.
-    fn take(&mut self, block: Arc<Block>) -> Option<LaneAction> {
+    fn take(&mut self, mut part: BatchPart, now: Duration) -> Option<LaneAction> {
         if let Some(cut) = self.again() {
-            let end = block.range().end.min(cut.range.end);
+            part.range.end = part.range.end.min(cut.range.end);
             self.behind = None;
-            self.take_part(
-                block,
-                OffsetRange {
-                    first: self.next,
-                    end,
-                },
-            );
+            self.take_part(part);
             return None;
         }
-        let range = OffsetRange {
-            first: self.next,
-            end: block.range().end,
-        };
+        let of_part = part.taken();
+        if self.parts.is_empty() && of_part.events == 0 {
+            self.behind = None;
+            self.pass_over(part.range, of_part, now);
+            return None;
+        }
         let other_segment = self
             .parts
             .last()
-            .is_some_and(|part| part.block.segment != block.segment);
-        let share = raw_share(&block, range);
-        let events = self.events() + range.events();
-        let fits = self.raw_bytes + share <= self.limits.bytes_max
-            && self.limits.records_max.is_none_or(|max| events <= max);
-        if !self.parts.is_empty() && (other_segment || !fits) {
+            .is_some_and(|last| last.block.segment != part.block.segment);
+        let fits = self.fits(of_part);
+        // A batch that fills slowly, because little is taken, does not wait for the journal's end.
+        let is_due = part.selected.is_some()
+            && self
+                .since
+                .is_some_and(|since| since + self.limits.age_max <= now);
+        if !self.parts.is_empty() && (other_segment || !fits || is_due) {
             // The block stays behind and begins the next batch.
             self.cut();
             return None;
         }
         if fits {
             self.behind = None;
-            self.take_part(block, range);
-            let full = self.raw_bytes >= self.limits.bytes_max
-                || self
-                    .limits
-                    .records_max
-                    .is_some_and(|max| self.events() >= max);
-            if full {
+            self.take_part(part);
+            if self.is_full() {
                 self.cut();
             }
             return None;
         }
         // One block that is more than a batch may hold.
-        if share <= self.limits.bytes_max {
-            self.measured(self.limits.records_max.unwrap_or(u64::MAX));
-            return None;
-        }
-        let bytes_max = self.limits.bytes_max;
         Some(LaneAction::Measure {
-            block,
-            first: self.next,
-            bytes_max,
+            part,
+            bytes_max: self.limits.bytes_max,
+            events_max: self.limits.records_max.unwrap_or(u64::MAX),
         })
     }
 
-    fn take_part(&mut self, block: Arc<Block>, range: OffsetRange) {
-        self.raw_bytes += raw_share(&block, range);
-        self.next = range.end;
-        self.parts.push(BatchPart { block, range });
+    /// Whether the batch is within its limits with this too.
+    fn fits(&self, more: Taken) -> bool {
+        let events = self.taken.events + more.events;
+        self.taken.raw_bytes + more.raw_bytes <= self.limits.bytes_max
+            && self.limits.records_max.is_none_or(|max| events <= max)
+    }
+
+    fn is_full(&self) -> bool {
+        let is_last = |max| self.taken.events >= max;
+        self.taken.raw_bytes >= self.limits.bytes_max
+            || self.limits.records_max.is_some_and(is_last)
+            || self.held_bytes >= HELD_BYTES_MAX
+    }
+
+    fn take_part(&mut self, part: BatchPart) {
+        let taken = part.taken();
+        self.taken.events += taken.events;
+        self.taken.raw_bytes += taken.raw_bytes;
+        self.taken.filtered += taken.filtered;
+        self.taken.sampled_out += taken.sampled_out;
+        self.next = part.range.end;
+        // Of a block that gives the batch nothing, nothing is kept but its place in the range.
+        if taken.events > 0 {
+            if part.selected.is_some() {
+                self.held_bytes += part.block.image_len();
+            }
+            self.parts.push(part);
+        }
     }
 
     fn pass_gap(&mut self, range: OffsetRange, reason: DiscardReason, now: Duration) {
@@ -472,10 +535,24 @@ impl Lane {
             return;
         }
         self.behind = None;
+        let range = OffsetRange {
+            first: self.next,
+            end,
+        };
+        let filtered = Taken {
+            filtered: range.events(),
+            ..Taken::default()
+        };
+        self.pass_over(range, filtered, now);
+    }
+
+    /// Nothing of a range is taken, and no batch has begun: the cursor goes on.
+    fn pass_over(&mut self, range: OffsetRange, taken: Taken, now: Duration) {
         self.since = None;
-        self.state.counts.filtered += end.events_since(self.next);
-        self.state.cursor = end;
-        self.next = end;
+        self.state.counts.filtered += taken.filtered;
+        self.state.counts.sampled_out += taken.sampled_out;
+        self.state.cursor = range.end;
+        self.next = range.end;
         self.unrecorded.get_or_insert(now);
     }
 
@@ -488,12 +565,13 @@ impl Lane {
 
     /// Cuts what was gathered.
     fn cut(&mut self) {
-        let (Some(first), Some(last)) = (self.parts.first(), self.parts.last()) else {
+        let Some(first) = self.parts.first() else {
             return;
         };
+        // Blocks of which nothing is taken may lie behind the last part.
         let range = OffsetRange {
             first: first.range.first,
-            end: last.range.end,
+            end: self.next,
         };
         let segment: SegmentId = first.block.segment;
         self.state.cuts.push(Cut {
@@ -530,7 +608,8 @@ impl Lane {
     /// Gathers the front cut, or the next batch, from its first event.
     fn restart_front(&mut self) {
         self.parts.clear();
-        self.raw_bytes = 0;
+        self.taken = Taken::default();
+        self.held_bytes = 0;
         let next = self
             .again()
             .map_or(self.state.cursor, |cut| cut.range.first);
@@ -553,14 +632,4 @@ impl Lane {
             .min_by_key(|at| at.0.abs_diff(middle.0))
             .unwrap_or(middle)
     }
-
-    fn events(&self) -> u64 {
-        self.parts.iter().map(|part| part.range.events()).sum()
-    }
-}
-
-/// Raw bytes of a part of a block, by its share of the events: exact for a whole block.
-fn raw_share(block: &Block, range: OffsetRange) -> u64 {
-    let (raw, events) = (u64::from(block.raw_len), u64::from(block.events).max(1));
-    (raw * range.events()).div_ceil(events)
 }

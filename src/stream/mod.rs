@@ -3,6 +3,7 @@
 pub mod encode;
 pub mod gzip;
 pub mod lane;
+pub mod lines;
 pub mod pace;
 pub mod settings;
 pub mod status;

@@ -116,5 +116,6 @@ fn block(tag: u64) -> ClosedBlock {
         body: body.into(),
         received_first: Timestamp(1),
         received_last: Timestamp(2),
+        verdicts: Default::default(),
     }
 }

@@ -269,6 +269,7 @@ fn block(tag: u64, events: u32) -> ClosedBlock {
         body: body.into(),
         received_first: Timestamp(tag.cast_signed()),
         received_last: Timestamp(tag.cast_signed() + 1),
+        verdicts: Default::default(),
     }
 }
 

@@ -164,7 +164,7 @@ impl LaneShell {
         let (policy, cursor) = (opening.policy.clone(), state.cursor);
         let hold = Hold::new(Arc::clone(&stream), policy, cursor);
         Ok(Self {
-            core: Lane::new(stream, opening.journal, opening.limits, state),
+            core: Lane::new(stream, opening.journal, (opening.limits, 0), state),
             record,
             reader,
             compression: opening.compression,
@@ -251,7 +251,7 @@ impl LaneShell {
         match self.core.next(now) {
             LaneAction::Read(offset) => match self.reader.next(offset) {
                 Ok(ReadNext::Block(block)) => {
-                    self.core.read(block, now);
+                    self.core.read(block, None, now);
                     Came::Read
                 }
                 Ok(ReadNext::End) => {
@@ -269,11 +269,11 @@ impl LaneShell {
                 Err(_) => Came::Trouble,
             },
             LaneAction::Measure {
-                block,
-                first,
+                part,
                 bytes_max,
+                events_max,
             } => {
-                let measured = around.encoder.measure(&block, first, bytes_max);
+                let measured = around.encoder.measure(&part, bytes_max, events_max);
                 let events = measured.unwrap_or(u64::MAX);
                 self.core.measured(events);
                 Came::Measured(events)

@@ -183,6 +183,7 @@ pub(super) fn block(tag: u64, body_bytes: usize, events: u32) -> ClosedBlock {
         body: body.into(),
         received_first: Timestamp(1),
         received_last: Timestamp(2),
+        verdicts: Default::default(),
     }
 }
 

@@ -1,0 +1,182 @@
+//! The raw lines of blocks, as a stream takes them: from what was kept beside a block, or inflated.
+//!
+//! Owns: the buffer a block is inflated into, and the way from a selection to the bytes it takes. Promises: what is
+//! inflated is checked against the block's CRC-32.
+
+use std::ops::Range;
+
+use crate::batch::{BatchPart, Selected};
+use crate::block::Block;
+use crate::block::codec::{CodecError, Inflater};
+use crate::block::verdicts::{Bitmap, KeptLines};
+use crate::position::OffsetRange;
+
+/// A block whose raw form cannot be had, though what is on disk is what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("events {range}: {why}")]
+pub struct Unreadable {
+    /// The block's events.
+    pub range: OffsetRange,
+    /// What does not hold.
+    pub why: String,
+}
+
+/// Reads the lines of blocks; buffers are reused.
+#[derive(Default)]
+pub struct BlockLines {
+    inflater: Inflater,
+    raw: Vec<u8>,
+}
+
+impl std::fmt::Debug for BlockLines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockLines")
+            .field("raw_bytes", &self.raw.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One line that a stream takes.
+#[derive(Debug)]
+pub struct TakenLine<'a> {
+    /// Number of its event in the block, from 0.
+    pub event: u32,
+    /// What it lies in; lines that follow one another there follow one another in the block too.
+    pub buffer: &'a [u8],
+    /// Where it lies, line end included.
+    pub span: Range<usize>,
+}
+
+impl BlockLines {
+    /// The raw form of a block.
+    ///
+    /// # Errors
+    /// When the block's body does not give it.
+    pub fn of_block(&mut self, block: &Block) -> Result<&[u8], Unreadable> {
+        self.raw.clear();
+        let body = &block.image[block.body.clone()];
+        self.inflater
+            .read_body(block.codec, body, block.raw_len as usize, &mut self.raw)
+            .map_err(|error| unreadable(block, &error))?;
+        let crc = crate::block::raw_crc32(&self.raw);
+        if crc != block.raw_crc32 {
+            let why = format!(
+                "raw CRC-32 is {crc:08x}, the header says {:08x}",
+                block.raw_crc32
+            );
+            return Err(Unreadable {
+                range: block.range(),
+                why,
+            });
+        }
+        Ok(&self.raw)
+    }
+
+    /// Calls `use_line` with each line that is taken of a part, in order.
+    ///
+    /// # Errors
+    /// When the block's body does not give its raw form; then `use_line` was not called.
+    pub fn each_line(
+        &mut self,
+        part: &BatchPart,
+        mut use_line: impl FnMut(TakenLine<'_>),
+    ) -> Result<(), Unreadable> {
+        match part.selected.as_deref() {
+            Some(Selected {
+                taken,
+                lines: Some(kept),
+                ..
+            }) => each_kept(kept, taken, part.numbers(), use_line),
+            selected => {
+                let raw = self.of_block(&part.block)?;
+                let is_taken =
+                    |event| selected.is_none_or(|selected| selected.taken.contains(event));
+                each_of_block(raw, part.numbers(), |line| {
+                    if is_taken(line.event) {
+                        use_line(line);
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `use_run` with the lines that are taken of a part, in as few pieces as they lie in.
+    ///
+    /// # Errors
+    /// As [`BlockLines::each_line`].
+    pub fn each_run(
+        &mut self,
+        part: &BatchPart,
+        mut use_run: impl FnMut(&[u8]),
+    ) -> Result<(), Unreadable> {
+        if part.is_whole() {
+            use_run(self.of_block(&part.block)?);
+            return Ok(());
+        }
+        let mut run = Vec::new();
+        self.each_line(part, |line| {
+            // A run that goes on is a copy into warm memory; what follows is compression.
+            if run.len() + line.span.len() > RUN_BYTES && !run.is_empty() {
+                use_run(&run);
+                run.clear();
+            }
+            run.extend_from_slice(&line.buffer[line.span]);
+        })?;
+        use_run(&run);
+        Ok(())
+    }
+}
+
+/// Lines gathered before they are handed on.
+const RUN_BYTES: usize = 64 << 10;
+
+pub(super) fn unreadable(block: &Block, error: &CodecError) -> Unreadable {
+    Unreadable {
+        range: block.range(),
+        why: error.to_string(),
+    }
+}
+
+/// The lines of a block's raw form with these numbers.
+pub(super) fn each_of_block(
+    raw: &[u8],
+    numbers: Range<u32>,
+    mut use_line: impl FnMut(TakenLine<'_>),
+) {
+    let mut start = 0;
+    for (event, end) in (0..).zip(memchr::memchr_iter(b'\n', raw)) {
+        if event >= numbers.end {
+            return;
+        }
+        if event >= numbers.start {
+            use_line(TakenLine {
+                event,
+                buffer: raw,
+                span: start..end + 1,
+            });
+        }
+        start = end + 1;
+    }
+}
+
+/// The lines with these numbers that are taken, of those kept.
+fn each_kept(
+    kept: &KeptLines,
+    taken: &Bitmap,
+    numbers: Range<u32>,
+    mut use_line: impl FnMut(TakenLine<'_>),
+) {
+    let mut start = 0;
+    for line in &kept.lines {
+        let end = line.end as usize;
+        if numbers.contains(&line.event) && taken.contains(line.event) {
+            use_line(TakenLine {
+                event: line.event,
+                buffer: &kept.bytes,
+                span: start..end,
+            });
+        }
+        start = end;
+    }
+}
