@@ -5,4 +5,5 @@
 //! pure.
 
 pub mod error;
+pub mod query;
 pub mod tree;
