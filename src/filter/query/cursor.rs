@@ -187,19 +187,20 @@ impl<'a> Cursor<'a> {
 
     /// An error that says what stands here instead of what was expected.
     pub(super) fn unexpected(&self, expected: &str, suggestion: Option<&str>) -> RuleError {
-        let end = self.at + self.peek().map_or(0, char::len_utf8);
-        let found = match (self.keyword(), self.peek()) {
-            (Some(keyword), _) => format!("`{keyword}`"),
-            (None, None) => "the end of the query".to_owned(),
-            (None, Some(next)) if next.is_whitespace() => "white space".to_owned(),
-            (None, Some(next)) if next.is_control() => "a control character".to_owned(),
-            (None, Some(next)) => format!("`{next}`"),
+        let (found, length) = match (self.keyword(), self.peek()) {
+            (Some(keyword), _) => (format!("`{keyword}`"), keyword.len()),
+            (None, None) => ("the end of the query".to_owned(), 0),
+            (None, Some(next)) => {
+                let found = match next {
+                    _ if next.is_whitespace() => "white space".to_owned(),
+                    _ if next.is_control() => "a control character".to_owned(),
+                    _ => format!("`{next}`"),
+                };
+                (found, next.len_utf8())
+            }
         };
-        let end = self
-            .keyword()
-            .map_or(end, |keyword| self.at + keyword.len());
         self.error(
-            self.at..end,
+            self.at..self.at + length,
             &format!("expected {expected}, found {found}"),
             suggestion,
         )

@@ -29,15 +29,15 @@ pub use exclusion::{ExclusionError, ExclusionRule, any_of};
 use super::error::RuleError;
 use super::tree::Expr;
 
-/// Longest query, in bytes: four times what the products take, and an error can be shown at once.
+/// Longest query, in bytes: room for lists of hundreds of names; a rule is read, hashed and shown whole.
 pub const QUERY_BYTES_MAX: usize = 16 * 1024;
 
 /// How deep parentheses and `-` nest, at most: no rule that a person reads comes near it, and the stack of any
 /// thread holds that many levels of recursion here and in whatever walks the tree.
 pub const NESTING_DEPTH_MAX: usize = 100;
 
-/// Nodes of a tree, at most: bounds what one rule costs per event. Nearly every query of [`QUERY_BYTES_MAX`] is
-/// below it, since a condition is rarely two bytes long.
+/// Nodes of a tree, at most: bounds what one rule costs per event. Words and prefixes cannot reach it within
+/// [`QUERY_BYTES_MAX`]; thousands of `field:=number` can, which take eight nodes each.
 pub const NODES_MAX: usize = 10_000;
 
 /// Items of one list, and of `hosts` and `apps`, at most: each is a comparison per event.
