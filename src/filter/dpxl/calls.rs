@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use regex::RegexBuilder;
 
 use super::super::tree::{Expr, Function, Literal, Subnet, Type};
-use super::functions::{self, Arity, Meaning};
+use super::functions::{self, Meaning};
 use super::nearest::nearest;
-use super::syntax::{Kind, Name, Node};
+use super::nodes::{Kind, Name, Node};
 use super::typing::{Shape, Typing};
 use super::{Problem, REGEX_BYTES_MAX, REGEX_DEPTH_MAX};
 
@@ -114,10 +114,8 @@ impl Typing<'_> {
         }
         let (mut exprs, shape) = self.unify(values)?;
         if shape == Shape::Untyped && exprs.iter().filter(|expr| !is_null(expr)).count() > 1 {
-            return Err(
-                Problem::new("the type of the values is unknown", span.clone())
-                    .suggest("cast the first, for example `field:string`"),
-            );
+            return Err(Problem::new("the type of the values is unknown", span)
+                .suggest("cast the first, for example `field:string`"));
         }
         let value = exprs.remove(0);
         Ok(Expr::In(Box::new(value), exprs))
@@ -140,7 +138,7 @@ fn unknown(name: &Name) -> Problem {
     }
 }
 
-fn expect_count(name: &Name, count: usize, least: usize, most: usize) -> Result<(), Problem> {
+fn expect_count(name: &Name, count: usize, (least, most): (usize, usize)) -> Result<(), Problem> {
     if (least..=most).contains(&count) {
         return Ok(());
     }

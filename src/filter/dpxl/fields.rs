@@ -10,7 +10,7 @@ use super::super::tree::{Field, Label, Path, Source, Type};
 use super::Problem;
 use super::lexer::Namespace;
 use super::nearest::nearest;
-use super::syntax::Keypath;
+use super::nodes::Keypath;
 
 /// A label or a metadatum: its name and the label of the event that has it, or else the key in the label `meta`.
 struct Named {

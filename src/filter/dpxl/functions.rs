@@ -5,6 +5,10 @@
 
 use super::super::tree::{Function, TextTest, Type};
 
+use Arity::{Exact, LastOptional, LastRepeated};
+use Meaning::{Call, Constant, Refused, Text};
+use Type::{Bool, Number, String, Timestamp};
+
 /// One function.
 pub(super) struct Entry {
     pub(super) name: &'static str,
@@ -41,11 +45,9 @@ impl Meaning {
     /// The fewest and the most arguments.
     pub(super) fn counts(&self) -> (usize, usize) {
         match self {
-            Self::Call(_, parameters, Arity::Exact, _) => (parameters.len(), parameters.len()),
-            Self::Call(_, parameters, Arity::LastOptional, _) => {
-                (parameters.len() - 1, parameters.len())
-            }
-            Self::Call(_, parameters, Arity::LastRepeated, _) => (parameters.len(), usize::MAX),
+            Self::Call(_, parameters, Exact, _) => (parameters.len(), parameters.len()),
+            Self::Call(_, parameters, LastOptional, _) => (parameters.len() - 1, parameters.len()),
+            Self::Call(_, parameters, LastRepeated, _) => (parameters.len(), usize::MAX),
             Self::Text(_) | Self::InArray | Self::Matches | Self::InSubnet => (2, 2),
             Self::In => (2, usize::MAX),
             Self::If => (2, 3),
@@ -66,10 +68,6 @@ pub(super) enum Arity {
     /// The last may be repeated.
     LastRepeated,
 }
-
-use Arity::{Exact, LastOptional, LastRepeated};
-use Meaning::{Call, Constant, Refused, Text};
-use Type::{Bool, Number, String, Timestamp};
 
 const fn entry(name: &'static str, meaning: Meaning) -> Entry {
     Entry { name, meaning }

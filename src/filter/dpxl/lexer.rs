@@ -50,7 +50,7 @@ pub(super) enum Namespace {
 }
 
 /// Longer ones before their beginnings. The last group belongs to other languages; no grammar rule has them, so they are
-/// refused where they stand, by [`mistaken`].
+/// refused where they stand, by `foreign`.
 const SYMBOLS: [&str; 41] = [
     "===", "!==", "<=>", //
     "&&", "||", "==", "!=", "<=", ">=", "~~", "!~", "->", //
@@ -58,22 +58,6 @@ const SYMBOLS: [&str; 41] = [
     "<", ">", "~", "!", "+", "-", "*", "/", "%", "(", ")", "[", "]", "{", "}", ",", ".", ":", "@",
     "=", "&", "|", ";", "?",
 ];
-
-/// What was probably meant by a symbol that the language has not.
-pub(super) fn mistaken(symbol: &str) -> Option<&'static str> {
-    Some(match symbol {
-        "=" | "===" | ":=" => "did you mean `==`?",
-        "!==" | "<>" => "did you mean `!=`?",
-        "=~" => "did you mean `.matches(/…/)`?",
-        "=>" => "did you mean `>=` or, in a case, `->`?",
-        "&" => "did you mean `&&`?",
-        "|" => "did you mean `||`?",
-        "**" => "did you mean `power(a, b)`?",
-        "?" => "did you mean `if(condition, a, b)`?",
-        ";" => "a rule is one condition, without `;`",
-        _ => return None,
-    })
-}
 
 /// Cuts a text into tokens.
 pub(super) fn tokens(text: &str) -> Vec<Spanned> {

@@ -10,9 +10,11 @@
 
 mod calls;
 mod fields;
+mod foreign;
 mod functions;
 mod lexer;
 mod nearest;
+mod nodes;
 mod syntax;
 mod typing;
 

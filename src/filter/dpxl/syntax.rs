@@ -19,67 +19,11 @@
 use std::ops::Range;
 
 use super::super::time;
-use super::super::tree::{Arithmetic, Compare, Literal, Severity};
-use super::lexer::{self, Namespace, Spanned, Token};
+use super::super::tree::{Arithmetic, Compare, Literal};
+use super::foreign::{COMMANDS, WORDS, mistaken};
+use super::lexer::{self, Spanned, Token};
+use super::nodes::{Keypath, Kind, Name, Node, Operator, SEVERITIES};
 use super::{DEPTH_MAX, LIST_ITEMS_MAX, Problem};
-
-/// A node, where it stands, and the levels of nodes under and with it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) kind: Kind,
-    pub(super) span: Range<usize>,
-    depth: usize,
-}
-
-/// What stands there.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
-    Literal(Literal),
-    /// `@'now'`.
-    Now,
-    Regex(Box<str>),
-    Keypath(Keypath),
-    List(Vec<Node>),
-    /// A function and its arguments, of which a method's object is the first.
-    Call(Name, Vec<Node>),
-    /// Conditions and values, and the value when no condition is true.
-    Case(Vec<(Node, Node)>, Box<Node>),
-    Cast(Box<Node>, Name),
-    Not(Box<Node>),
-    Negate(Box<Node>),
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Binary(Operator, Box<Node>, Box<Node>),
-}
-
-/// Keys from the top. Without a namespace there is at least one key.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Keypath {
-    pub(super) namespace: Option<Namespace>,
-    pub(super) keys: Vec<Box<str>>,
-}
-
-/// A function or a type.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Name {
-    pub(super) text: Box<str>,
-    pub(super) span: Range<usize>,
-}
-
-/// An operator between two values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
-    Any,
-    All,
-    Compare(Compare),
-    /// `~`
-    Phrase,
-    /// `!~`
-    NoPhrase,
-    /// `~~`
-    Anywhere,
-    Arithmetic(Arithmetic),
-}
 
 /// The operator of a symbol and how tightly it binds.
 fn operator_of(token: &Token) -> Option<(Operator, u8)> {
@@ -106,64 +50,6 @@ fn operator_of(token: &Token) -> Option<(Operator, u8)> {
         _ => return None,
     })
 }
-
-/// The bare words of severities, from the least to the gravest.
-pub(super) const SEVERITIES: [(&str, Severity); 6] = [
-    ("VERBOSE", Severity::Verbose),
-    ("DEBUG", Severity::Debug),
-    ("INFO", Severity::Info),
-    ("WARNING", Severity::Warning),
-    ("ERROR", Severity::Error),
-    ("CRITICAL", Severity::Critical),
-];
-
-/// Commands of the pipe language around DPXL, which people paste with the condition.
-const COMMANDS: [&str; 29] = [
-    "source",
-    "from",
-    "filter",
-    "f",
-    "where",
-    "block",
-    "choose",
-    "select",
-    "remove",
-    "create",
-    "add",
-    "replace",
-    "move",
-    "convert",
-    "redact",
-    "extract",
-    "roundtime",
-    "limit",
-    "find",
-    "text",
-    "wildfind",
-    "wildtext",
-    "lucene",
-    "count",
-    "countby",
-    "groupby",
-    "distinct",
-    "orderby",
-    "top",
-];
-
-/// Words that are operators elsewhere, and what they are here.
-const WORDS: [(&str, &str); 8] = [
-    ("and", "did you mean `&&`?"),
-    ("or", "did you mean `||`?"),
-    ("not", "did you mean `!`?"),
-    ("in", "did you mean `in(field, 'a', 'b')`?"),
-    (
-        "like",
-        "did you mean `.contains('…')`, or `~ '…'` without regard to case?",
-    ),
-    ("contains", "did you mean `.contains('…')`?"),
-    ("is", "did you mean `== null` or `!= null`?"),
-    ("between", "did you mean `>= … && … <=`?"),
-];
 
 /// Reads a whole rule.
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
@@ -267,7 +153,7 @@ impl Parser<'_> {
             Token::Symbol("|") if *self.next() == Token::Name => {
                 Some("a rule is one condition, without commands behind `|`")
             }
-            Token::Symbol(symbol) => lexer::mistaken(symbol),
+            Token::Symbol(symbol) => mistaken(symbol),
             Token::Name => WORDS
                 .iter()
                 .find(|(known, _)| known.eq_ignore_ascii_case(word))

@@ -13,7 +13,7 @@ use super::super::tree::{
     Arithmetic, Compare, Expr, Function, Literal, Place, Severity, Source, Term, Type,
 };
 use super::lexer::Namespace;
-use super::syntax::{Keypath, Kind, Name, Node, Operator, SEVERITIES};
+use super::nodes::{Keypath, Kind, Name, Node, Operator, SEVERITIES};
 use super::{NODES_MAX, Problem, fields};
 
 /// The condition that a whole rule is.
