@@ -139,6 +139,7 @@ fn a_file_with_nothing_but_an_input_gets_the_documented_defaults() {
             connections_max: 10_000,
             idle_timeout: Some(Duration::from_hours(1)),
         })],
+        exclusions: Vec::new(),
         streams: Vec::new(),
     };
     assert_eq!(plan, expected);

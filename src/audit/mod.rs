@@ -52,6 +52,16 @@ pub enum Action {
     JournalWrite,
     /// The head of a journal's hash chain, for whoever keeps it.
     JournalHeadPublish,
+    /// An exclusion rule of the node is new.
+    ExclusionRuleCreate,
+    /// An exclusion rule of the node is another.
+    ExclusionRuleUpdate,
+    /// An exclusion rule of the node is gone.
+    ExclusionRuleDelete,
+    /// What a stream takes, or makes of events, is another.
+    StreamUpdate,
+    /// A changed configuration was refused, in whole or in part.
+    ConfigurationReload,
 }
 
 /// One thing that happened, or a sum of like ones.

@@ -48,7 +48,7 @@ impl Wording {
 }
 
 /// All actions, in the order of the documentation.
-pub static WORDINGS: [Wording; 16] = [
+pub static WORDINGS: [Wording; 21] = [
     Wording {
         action: Action::NodeStart,
         object: "node",
@@ -193,6 +193,51 @@ pub static WORDINGS: [Wording; 16] = [
         success: (200, Normal),
         failure: (500, Warning),
     },
+    Wording {
+        action: Action::ExclusionRuleCreate,
+        object: "exclusion-rule",
+        verb: "create",
+        target: "exclusion-rule",
+        message: "create exclusion rule",
+        success: (200, Warning),
+        failure: (400, Warning),
+    },
+    Wording {
+        action: Action::ExclusionRuleUpdate,
+        object: "exclusion-rule",
+        verb: "update",
+        target: "exclusion-rule",
+        message: "update exclusion rule",
+        success: (200, Warning),
+        failure: (400, Warning),
+    },
+    Wording {
+        action: Action::ExclusionRuleDelete,
+        object: "exclusion-rule",
+        verb: "delete",
+        target: "exclusion-rule",
+        message: "delete exclusion rule",
+        success: (200, Warning),
+        failure: (400, Warning),
+    },
+    Wording {
+        action: Action::StreamUpdate,
+        object: "stream",
+        verb: "update",
+        target: "stream",
+        message: "update stream",
+        success: (200, Warning),
+        failure: (400, Warning),
+    },
+    Wording {
+        action: Action::ConfigurationReload,
+        object: "configuration",
+        verb: "reload",
+        target: "node",
+        message: "reload configuration",
+        success: (200, Normal),
+        failure: (400, Warning),
+    },
 ];
 
 #[cfg(test)]
@@ -217,7 +262,12 @@ mod tests {
             | Action::IngestPause
             | Action::IngestResume
             | Action::JournalWrite
-            | Action::JournalHeadPublish => WORDINGS.iter().any(|row| row.action == action),
+            | Action::JournalHeadPublish
+            | Action::ExclusionRuleCreate
+            | Action::ExclusionRuleUpdate
+            | Action::ExclusionRuleDelete
+            | Action::StreamUpdate
+            | Action::ConfigurationReload => WORDINGS.iter().any(|row| row.action == action),
         }
     }
 

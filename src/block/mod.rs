@@ -88,10 +88,4 @@ impl Block {
     pub fn image_len(&self) -> usize {
         self.image.len()
     }
-
-    /// Bytes the block takes in memory, with what is kept beside it.
-    #[must_use]
-    pub fn memory_len(&self) -> usize {
-        self.image.len() + self.verdicts.bytes()
-    }
 }

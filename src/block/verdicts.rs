@@ -99,6 +99,14 @@ pub struct KeptLines {
     pub lines: Vec<KeptLine>,
 }
 
+impl KeptLines {
+    /// Bytes they take in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.len() + self.lines.len() * size_of::<KeptLine>()
+    }
+}
+
 /// A line of [`KeptLines`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptLine {
@@ -167,18 +175,22 @@ impl Verdicts {
         Ok(Arc::clone(&known))
     }
 
-    /// Bytes held besides the block itself.
+    /// Bytes of the lines that are kept.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub fn lines_bytes(&self) -> usize {
         let known = self.known();
-        let lines = known.lines.as_ref().map_or(0, |lines| {
-            lines.bytes.len() + lines.lines.len() * size_of::<KeptLine>()
-        });
-        let bitmaps = known
-            .verdicts
-            .iter()
-            .map(|(_, verdict)| verdict.words.len() * 8);
-        lines + bitmaps.sum::<usize>()
+        known.lines.as_ref().map_or(0, |lines| lines.memory_bytes())
+    }
+
+    /// Keeps no lines any more: who needs them inflates the block.
+    pub fn forget_lines(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.lines.is_some() {
+            *known = Arc::new(KnownVerdicts {
+                verdicts: known.verdicts.clone(),
+                lines: None,
+            });
+        }
     }
 }
 

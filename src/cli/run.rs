@@ -13,7 +13,7 @@ use crate::config::plan::{InputPlan, Plan};
 use crate::config::{self, ConfigErrors, Environment};
 use crate::control::health;
 use crate::control::watchdog::Watchdog;
-use crate::node::{self, Node, OpenNode};
+use crate::node::{self, Node, OpenNode, Reload};
 use crate::os::signals::{Signal, Signals};
 use crate::os::systemd;
 
@@ -57,7 +57,7 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
     if let Err(error) = print(&told) {
         tracing::debug!(%error, "tell where the node listens");
     }
-    serve(node, &runtime, signals)
+    serve(node, config, &runtime, signals)
 }
 
 fn load(config: Option<&Path>) -> Result<Plan, ConfigErrors> {
@@ -84,9 +84,9 @@ fn listen_for_signals() -> std::io::Result<(Runtime, Signals)> {
 }
 
 /// Waits for a signal or for a part to fail, and feeds the watchdog while every shard turns.
-fn serve(node: Node, runtime: &Runtime, signals: Signals) -> ExitCode {
+fn serve(node: Node, config: Option<&Path>, runtime: &Runtime, signals: Signals) -> ExitCode {
     log_refused(systemd::ready("running"));
-    let failed = runtime.block_on(until_stopped(&node, signals));
+    let failed = runtime.block_on(until_stopped(&node, config, signals));
     log_refused(systemd::stopping("draining"));
     let troubles = node.stop();
     for trouble in &troubles {
@@ -100,7 +100,7 @@ fn serve(node: Node, runtime: &Runtime, signals: Signals) -> ExitCode {
 }
 
 /// Returns whether a part failed.
-async fn until_stopped(node: &Node, mut signals: Signals) -> bool {
+async fn until_stopped(node: &Node, config: Option<&Path>, mut signals: Signals) -> bool {
     let every =
         systemd::watchdog_interval().map_or(LOOK_EVERY, |asked| (asked / 2).min(LOOK_EVERY));
     let mut watchdog = Watchdog::default();
@@ -111,7 +111,7 @@ async fn until_stopped(node: &Node, mut signals: Signals) -> bool {
                     tracing::info!("stopping: delivering what is durable");
                     return false;
                 }
-                Signal::Reload => tracing::warn!("reload is not built yet; restart to apply a new configuration"),
+                Signal::Reload => reload(node, config),
             },
             () = tokio::time::sleep(every) => {
                 if let Some(part) = node.failed_part() {
@@ -124,6 +124,25 @@ async fn until_stopped(node: &Node, mut signals: Signals) -> bool {
                 feed(node, &mut watchdog);
             }
         }
+    }
+}
+
+/// Takes over the rules of the configuration as it is now. What is wrong with it changes nothing.
+fn reload(node: &Node, config: Option<&Path>) {
+    match load(config) {
+        Ok(plan) => match node.reload(plan) {
+            Reload::Same => tracing::info!("reload: nothing differs from what runs"),
+            Reload::Changed(changes) => {
+                tracing::info!(changes, "reload: rules changed");
+            }
+            Reload::NeedsRestart => tracing::error!(
+                "reload: more than rules differs, so nothing was changed; restart to apply it"
+            ),
+            Reload::NotRecorded => tracing::error!(
+                "reload: the change could not be made durable as audit events; nothing was changed"
+            ),
+        },
+        Err(errors) => tracing::error!("reload: {errors}"),
     }
 }
 

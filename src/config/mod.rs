@@ -16,6 +16,7 @@ pub mod keys;
 mod node;
 pub mod plan;
 mod reader;
+mod rules;
 mod streams;
 pub mod units;
 

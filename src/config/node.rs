@@ -12,6 +12,7 @@ use super::keys::{self, SectionSpec};
 use super::plan::Plan;
 use super::reader::report::{Given, Place, Report};
 use super::reader::{Section, find_table};
+use super::rules::read_exclusions;
 use super::streams::StreamReader;
 use super::{Environment, check_order};
 use crate::journal::settings::{JournalSettings, RoomLimit, RoomSettings};
@@ -29,6 +30,7 @@ pub(super) fn read_plan<'i>(
     let admin_listen = read_admin(report, root);
     let inputs = Inputs::read(report, root, admin_listen.clone());
     check_addresses(report, &inputs.listens);
+    let exclusions = read_exclusions(report, root);
     let streams = StreamReader {
         report,
         environment,
@@ -73,6 +75,7 @@ pub(super) fn read_plan<'i>(
         },
         admin_listen: admin_listen?.value,
         inputs: inputs.plans,
+        exclusions,
         streams,
         data_dir: node.data_dir,
     })

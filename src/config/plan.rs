@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::filter::query::ExclusionRule;
+use crate::filter::selection::Selection;
+use crate::filter::tree::Expr;
 use crate::ingest::settings::{HttpSettings, TcpSettings};
 use crate::journal::settings::{HoldPolicy, JournalSettings, RoomSettings};
 use crate::shard::settings::ShardSettings;
@@ -34,6 +37,8 @@ pub struct Plan {
     pub admin_listen: SocketAddr,
     /// Inputs, in the order of the file; an input's `InputId` is its index.
     pub inputs: Vec<InputPlan>,
+    /// Exclusion rules of the node, in the order of the file; inactive ones too.
+    pub exclusions: Vec<ExclusionPlan>,
     /// Streams, in the order of the file.
     pub streams: Vec<StreamPlan>,
 }
@@ -60,10 +65,25 @@ pub enum InputPlan {
     Http(HttpSettings),
 }
 
+/// One exclusion rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExclusionPlan {
+    /// Name in the configuration, metrics and audit events.
+    pub name: Box<str>,
+    /// The rule as written.
+    pub rule: ExclusionRule,
+    /// What it drops.
+    pub condition: Expr,
+    /// `false`: it drops nothing.
+    pub active: bool,
+}
+
 /// One stream with its destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamPlan {
-    /// Selection and batching.
+    /// What it takes by rules; `None`: everything.
+    pub selection: Option<Selection>,
+    /// Name, place to begin, batches.
     pub stream: StreamSettings,
     /// What it may hold of the journals.
     pub hold: HoldPolicy,

@@ -11,11 +11,13 @@ use super::node::{Journal, Node};
 use super::plan::StreamPlan;
 use super::reader::report::{Given, Place, Report};
 use super::reader::{NamedTable, Section, named_tables};
+use super::rules::{hash_of, read_take};
 use super::units::ByteSize;
 use crate::journal::settings::{HoldPolicy, WhenFull};
 use crate::sink::settings::{
     Compression, FileSettings, HttpSettings, RetrySettings, SinkSettings, TlsSettings,
 };
+use crate::stream::select::{Sampling, Take};
 use crate::stream::settings::{AuditChoice, BatchLimits, StreamSettings};
 
 /// Reads the streams of a file. What is wrong with one is reported, and it is left out.
@@ -53,6 +55,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         );
         let from = section.start_at("from");
         let audit = section.one_of("audit");
+        let take = read_take(self.report, &section, &name);
         let hold = self.read_hold(&section);
         let batch = read_batch(section.section("batch", &keys::stream::BATCH));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
@@ -80,8 +83,17 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             }
         };
         section.finish();
+        let take = take?;
+        let selection = take.selection.as_ref().map(|selection| selection.hash);
+        let sampling = take.sampling;
         Some(StreamPlan {
+            selection: take.selection,
             stream: StreamSettings {
+                version: version_of(selection, sampling),
+                take: Take {
+                    selection,
+                    sampling,
+                },
                 name: name.into(),
                 from: from?.value,
                 batch: batch?,
@@ -349,6 +361,14 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             seen.push((path, &file.place));
         }
     }
+}
+
+/// Names what the stream makes of the journal; 0 for one that sends everything as it came.
+fn version_of(selection: Option<u64>, sampling: Option<Sampling>) -> u64 {
+    if selection.is_none() && sampling.is_none() {
+        return 0;
+    }
+    hash_of(&format!("content {selection:?} {sampling:?}"))
 }
 
 fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {

@@ -10,11 +10,13 @@ mod describe;
 pub mod dpxl;
 pub mod error;
 mod eval;
+pub mod exclusions;
 mod functions;
 mod index;
 mod number;
 mod paths;
 pub mod query;
+pub mod selection;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -2,9 +2,8 @@
 //!
 //! Owns: the order of the tests and the words of their outcomes. Empty lines are skipped; lines over the limit are
 //! rejected as `too_long`; lines that are not one complete JSON object as `malformed`. Pure: no I/O, no clock, no
-//! counters. Leaves to others: cutting lines (`framer`), counting and keeping rejects (the shard), and the node
-//! exclusion rule, which comes after all of these: its verdict will be one more variant beside `Accept`, asked for
-//! where [`Admission::judge`] says so.
+//! counters. Leaves to others: cutting lines (`framer`), counting and keeping rejects (the shard), and asking the
+//! node's exclusion rules (`exclusion`), which comes after all of these.
 
 use super::settings::Validation;
 use super::validate::{Malformed, Validator};
@@ -27,6 +26,8 @@ pub enum Verdict {
     Accept,
     /// It is empty or white space: no event, and counted nowhere but as a line.
     Skip,
+    /// It is an event that an exclusion rule of the node drops.
+    Exclude,
     /// It is refused for good.
     Reject(Reject),
 }
@@ -81,7 +82,6 @@ impl Admission {
             Validation::Full => self.validator.validate(line),
             Validation::None => self.validator.validate_ends(line),
         };
-        // The node exclusion rule is asked here, once there is one: of lines that are events, and of no others.
         outcome.map_or_else(
             |malformed| Verdict::Reject(malformed.into()),
             |()| Verdict::Accept,

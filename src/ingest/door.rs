@@ -10,6 +10,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::budget::Budget;
+use crate::ingest::exclusion::NodeExclusion;
 use crate::ingest::gather::Gather;
 
 /// Whether a shard takes lines now.
@@ -46,12 +47,13 @@ struct Inner {
     /// Told when a block closed or a first line came, so that the shard's loop looks.
     filled: Notify,
     budget: Budget,
+    exclusion: Rc<NodeExclusion>,
 }
 
 impl Door {
     /// A door before `gather`, open.
     #[must_use]
-    pub fn new(gather: Gather, budget: Budget) -> Self {
+    pub fn new(gather: Gather, budget: Budget, exclusion: Rc<NodeExclusion>) -> Self {
         Self {
             inner: Rc::new(Inner {
                 gather: RefCell::new(gather),
@@ -60,8 +62,15 @@ impl Door {
                 stopping: Notify::new(),
                 filled: Notify::new(),
                 budget,
+                exclusion,
             }),
         }
+    }
+
+    /// The node's exclusion rules.
+    #[must_use]
+    pub fn exclusion(&self) -> &Rc<NodeExclusion> {
+        &self.inner.exclusion
     }
 
     /// Whether lines are taken now.

@@ -45,6 +45,10 @@ pub struct Cut {
     pub rejected: u32,
     /// Bytes of the rejected lines without line ends, as far as they were seen when the line was rejected.
     pub rejected_bytes: u64,
+    /// Lines that an exclusion rule drops.
+    pub excluded: u32,
+    /// Their bytes, without line ends.
+    pub excluded_bytes: u64,
 }
 
 /// A rejected line, for the reject record and the sender.
@@ -160,6 +164,7 @@ impl LineState {
                 walk.cut.accepted_end = end + 1;
             }
             Verdict::Skip => {}
+            Verdict::Exclude => walk.exclude(line),
             Verdict::Reject(reject) => walk.reject(line, self.lines, reject, judge),
         }
         walk.cut
@@ -235,8 +240,14 @@ impl Walk {
                 self.run.end = text_end + 1;
             }
             Verdict::Skip => {}
+            Verdict::Exclude => self.exclude(text),
             Verdict::Reject(reject) => self.reject(text, number, reject, judge),
         }
+    }
+
+    fn exclude(&mut self, text: &[u8]) {
+        self.cut.excluded += 1;
+        self.cut.excluded_bytes += text.len() as u64;
     }
 
     #[cold]
@@ -412,7 +423,7 @@ mod tests {
                     outcome.stored.extend_from_slice(text);
                     outcome.stored.push(b'\n');
                 }
-                Verdict::Skip => {}
+                Verdict::Skip | Verdict::Exclude => {}
                 Verdict::Reject(reject) => {
                     outcome
                         .rejected

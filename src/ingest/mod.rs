@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod door;
+pub mod exclusion;
 pub mod fate;
 pub mod framer;
 pub mod gather;

@@ -19,8 +19,10 @@ use tokio::sync::oneshot;
 
 use crate::budget::Grant;
 use crate::event::Labels;
+use crate::filter::Event;
 use crate::ingest::admission::{Admission, Verdict};
 use crate::ingest::door::{Door, GateState};
+use crate::ingest::exclusion::ExclusionRun;
 use crate::ingest::fate::{Fate, NotDurable, Waiter};
 use crate::ingest::framer::{self, Cut, Judge, LineState};
 use crate::ingest::gather::Judged;
@@ -29,6 +31,7 @@ use crate::ingest::settings::TcpSettings;
 use crate::limits::RECEIVE_BYTES_MAX;
 use crate::metrics::ledger::{InputCounts, RejectReason};
 use crate::os::clock::{Clock, Now};
+use crate::position::Timestamp;
 
 /// A receive smaller than this, soon after the one before, makes the connection wait a little,
 /// so that bytes pile up: the cost is per receive, not per byte.
@@ -230,11 +233,11 @@ impl Connection {
             return Ok(0);
         }
         let lines_before = self.lines.lines();
-        let mut judge = LineJudge::new(&self.admission);
+        let mut judge = judge_of(&self.input, &self.admission, &self.labels, now);
         let cut = self.lines.cut(buffer, start, from + received, &mut judge);
-        let rejected = judge.rejected;
+        let noted = judge.noted;
         drop(gather);
-        self.hand_over(start, cut, lines_before, rejected, now);
+        self.hand_over(start, cut, lines_before, noted, now);
         Ok(received)
     }
 
@@ -243,25 +246,20 @@ impl Connection {
         let mut gather = self.input.door.gather();
         let (buffer, start) = gather.open_buffer(self.lines.carried() + 1);
         let lines_before = self.lines.lines();
-        let mut judge = LineJudge::new(&self.admission);
+        let mut judge = judge_of(&self.input, &self.admission, &self.labels, now);
         let cut = self.lines.finish(buffer, start, &mut judge);
-        let rejected = judge.rejected;
+        let noted = judge.noted;
         drop(gather);
-        self.hand_over(start, cut, lines_before, rejected, now);
+        self.hand_over(start, cut, lines_before, noted, now);
     }
 
-    fn hand_over(
-        &mut self,
-        start: usize,
-        cut: Cut,
-        lines_before: u64,
-        rejected: Vec<OwnedReject>,
-        now: Now,
-    ) {
+    fn hand_over(&mut self, start: usize, cut: Cut, lines_before: u64, noted: Noted, now: Now) {
         let lines = self.lines.lines();
         if lines == lines_before {
             return;
         }
+        let Noted { rejected, excluded } = noted;
+        excluded.count();
         let counts = self.counts(start, &cut, lines - lines_before, &rejected);
         let mut gather = self.input.door.gather();
         let was_empty = gather.is_empty();
@@ -297,9 +295,11 @@ impl Connection {
 
     fn counts(&self, start: usize, cut: &Cut, lines: u64, rejected: &[OwnedReject]) -> InputCounts {
         let mut counts = InputCounts::of_stored(cut.accepted, cut.accepted_end - start);
-        counts.received += u64::from(cut.rejected);
-        counts.received_bytes += cut.rejected_bytes;
-        counts.skipped = lines - u64::from(cut.accepted) - u64::from(cut.rejected);
+        let (rejects, excluded) = (u64::from(cut.rejected), u64::from(cut.excluded));
+        counts.received += rejects + excluded;
+        counts.received_bytes += cut.rejected_bytes + cut.excluded_bytes;
+        counts.excluded = excluded;
+        counts.skipped = lines - u64::from(cut.accepted) - rejects - excluded;
         for line in rejected {
             counts.rejected[line.reason.index()] += 1;
         }
@@ -364,6 +364,23 @@ impl Connection {
         self.input.door.changed();
         // When it cannot be made durable, closing without the last ack is all there is to say.
         fate.reach(lines).await.ok();
+    }
+}
+
+fn judge_of<'a>(
+    input: &'a TcpInput,
+    admission: &'a Admission,
+    labels: &'a Labels,
+    now: Now,
+) -> LineJudge<'a> {
+    LineJudge {
+        admission,
+        labels,
+        received: now.wall,
+        noted: Noted {
+            rejected: Vec::new(),
+            excluded: input.door.exclusion().begin(),
+        },
     }
 }
 
@@ -461,32 +478,46 @@ impl OwnedReject {
     }
 }
 
-/// Judges lines for the framer and keeps what was refused.
+/// Judges lines for the framer, and keeps what was refused and what was dropped.
 struct LineJudge<'a> {
     admission: &'a Admission,
-    rejected: Vec<OwnedReject>,
+    labels: &'a Labels,
+    received: Timestamp,
+    noted: Noted,
 }
 
-impl<'a> LineJudge<'a> {
-    fn new(admission: &'a Admission) -> Self {
-        Self {
-            admission,
-            rejected: Vec::new(),
-        }
+/// What a receive held besides accepted lines.
+struct Noted {
+    rejected: Vec<OwnedReject>,
+    excluded: ExclusionRun,
+}
+
+impl LineJudge<'_> {
+    fn exclude(&mut self, line: &[u8], verdict: Verdict) -> Verdict {
+        let event = Event {
+            line,
+            labels: self.labels,
+            received: self.received,
+        };
+        let drops = verdict == Verdict::Accept && self.noted.excluded.excludes(event);
+        if drops { Verdict::Exclude } else { verdict }
     }
 }
 
 impl Judge for LineJudge<'_> {
+    #[inline]
     fn judge(&mut self, line: &[u8]) -> Verdict {
-        self.admission.judge(line)
+        let verdict = self.admission.judge(line);
+        self.exclude(line, verdict)
     }
 
     fn judge_unterminated(&mut self, line: &[u8]) -> Verdict {
-        self.admission.judge_unterminated(line)
+        let verdict = self.admission.judge_unterminated(line);
+        self.exclude(line, verdict)
     }
 
     fn rejected(&mut self, line: framer::RejectedLine<'_>) {
-        self.rejected.push(OwnedReject {
+        self.noted.rejected.push(OwnedReject {
             number: line.number,
             reason: line.reject.reason(),
             detail: line.reject.to_string(),

@@ -3,7 +3,8 @@
 //! The writer's side publishes blocks once they are durable; readers take them by offset.
 //! Bounded in bytes: the oldest go first, and a stream that needs them reads the disk. A
 //! [`Doorbell`] wakes one reader when enough has come, so that a stream that fills a batch
-//! is not woken for every block.
+//! is not woken for every block. Lines that rules keep beside blocks are bounded apart, by as much
+//! again.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,12 +28,36 @@ pub struct Tail {
 struct Inner {
     /// Durable blocks with events, in order, without gap.
     blocks: VecDeque<Arc<Block>>,
-    /// What each took in memory when it was published.
-    lengths: VecDeque<usize>,
+    /// Bytes of the lines kept beside each, as far as they are still kept.
+    lines: VecDeque<usize>,
+    /// Their sum.
+    lines_bytes: usize,
+    /// The first block that may have lines beside it.
+    lines_first: usize,
     bytes: usize,
     /// Raw bytes published since start.
     raw_bytes: u64,
     doorbells: Vec<Arc<Doorbell>>,
+}
+
+impl Inner {
+    fn forget_oldest(&mut self) {
+        if let (Some(block), Some(lines)) = (self.blocks.pop_front(), self.lines.pop_front()) {
+            self.bytes -= block.image_len();
+            self.lines_bytes -= lines;
+            self.lines_first = self.lines_first.saturating_sub(1);
+        }
+    }
+
+    /// Lines beside blocks have a bound of their own: a stream that needs them later inflates the
+    /// block, which is still faster than to read it from disk.
+    fn forget_lines(&mut self, bytes_max: usize) {
+        while self.lines_bytes > bytes_max && self.lines_first < self.blocks.len() {
+            self.blocks[self.lines_first].verdicts.forget_lines();
+            self.lines_bytes -= std::mem::take(&mut self.lines[self.lines_first]);
+            self.lines_first += 1;
+        }
+    }
 }
 
 /// Wakes one reader.
@@ -68,17 +93,18 @@ impl Tail {
             );
             end = block.range().end;
             if block.events > 0 {
-                let length = block.memory_len();
-                inner.bytes += length;
-                inner.lengths.push_back(length);
+                let lines = block.verdicts.lines_bytes();
+                inner.bytes += block.image_len();
+                inner.lines_bytes += lines;
+                inner.lines.push_back(lines);
                 inner.raw_bytes += u64::from(block.raw_len);
                 inner.blocks.push_back(Arc::clone(block));
             }
         }
         while inner.bytes > self.bytes_max && inner.blocks.len() > 1 {
-            inner.blocks.pop_front();
-            inner.bytes -= inner.lengths.pop_front().unwrap_or(0);
+            inner.forget_oldest();
         }
+        inner.forget_lines(self.bytes_max);
         self.durable_end.store(end.0, Ordering::Release);
         for doorbell in &inner.doorbells {
             if inner.raw_bytes >= doorbell.raw_bytes_wanted.load(Ordering::Relaxed) {
@@ -119,7 +145,7 @@ impl Tail {
         inner.blocks.get(at).map(|block| block.received_first)
     }
 
-    /// Bytes held: compressed blocks, and what rules keep beside them.
+    /// Compressed bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lock().bytes

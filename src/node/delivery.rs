@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Action, AuditLog, Notice};
-use crate::batch::{Batch, Compression, CursorState, Parcel};
+use crate::batch::{Batch, Compression, CursorState, Parcel, Selected};
 use crate::block::Block;
 use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
@@ -31,9 +31,11 @@ use crate::os::priority;
 use crate::position::{JournalId, Offset, OffsetRange};
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::sink::{AnySink, Failure, OpenContext, Outcome, Sink as _, retry};
+use crate::stream::content::Content;
 use crate::stream::encode::Encoder;
 use crate::stream::lane::{Lane, LaneAction};
 use crate::stream::pace::Pace;
+use crate::stream::select::Selector;
 use crate::stream::status::{LaneActivity, LaneStatus};
 
 /// How long a lane waits before it tries a disk again that refused.
@@ -64,6 +66,8 @@ pub struct LaneParts {
 pub struct StreamParts {
     /// What it runs on.
     pub plan: StreamPlan,
+    /// What it makes of the journal, in force.
+    pub content: Arc<ArcSwap<Content>>,
     /// Its lanes.
     pub lanes: Vec<LaneParts>,
     /// Journals of the node.
@@ -110,6 +114,7 @@ pub fn spawn(parts: StreamParts) -> io::Result<JoinHandle<io::Result<()>>> {
 async fn run(parts: StreamParts) -> io::Result<()> {
     let StreamParts {
         plan,
+        content,
         lanes,
         journals,
         disk,
@@ -121,6 +126,8 @@ async fn run(parts: StreamParts) -> io::Result<()> {
     let encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
     let shared = Rc::new(Shared {
         encoder: RefCell::new(encoder),
+        selector: RefCell::default(),
+        content,
         compression: compression(&plan.sink),
         retry: plan.retry,
         name: Arc::clone(&plan.stream.name),
@@ -142,7 +149,8 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         };
         let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
         let name = Arc::clone(&plan.stream.name);
-        let limits = (plan.stream.batch, 0);
+        let content = shared.content.load_full();
+        let limits = (plan.stream.batch, content.version);
         let core = Lane::new(name, lane.journal, limits, lane.state.clone());
         let lane_start = lane.state.cursor;
         let doorbell = lane.reader.tail().doorbell();
@@ -150,6 +158,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         let shared = Rc::clone(&shared);
         let running = RunningLane {
             core,
+            content,
             sink,
             doorbell,
             shown,
@@ -181,6 +190,8 @@ fn compression(sink: &SinkSettings) -> Compression {
 /// What the lanes of a stream share.
 struct Shared {
     encoder: RefCell<Encoder>,
+    selector: RefCell<Selector>,
+    content: Arc<ArcSwap<Content>>,
     compression: Compression,
     retry: RetrySettings,
     name: Arc<str>,
@@ -192,6 +203,8 @@ struct Shared {
 
 struct RunningLane {
     core: Lane,
+    /// What the batches under way are made by; the one in force once none is.
+    content: Arc<Content>,
     sink: AnySink,
     doorbell: Arc<Doorbell>,
     /// The status as it is counted up here and published from here.
@@ -224,6 +237,7 @@ impl RunningLane {
                 self.discard(order).await;
                 continue;
             }
+            self.adopt_content();
             match self.core.next(now) {
                 LaneAction::Done => break,
                 action => self.perform(action).await,
@@ -239,7 +253,8 @@ impl RunningLane {
                 Ok(ReadNext::Block(block)) => {
                     let now = self.shared.clock.now().monotonic;
                     if self.is_for_streams(&block) {
-                        self.core.read(block, None, now);
+                        let selected = self.select(&block);
+                        self.core.read(block, selected, now);
                     } else {
                         self.core.pass(block, now);
                     }
@@ -293,6 +308,30 @@ impl RunningLane {
             priority::give_way(behind);
         }
         read
+    }
+
+    /// A changed content holds from the next uncut batch on.
+    fn adopt_content(&mut self) {
+        let in_force = self.shared.content.load();
+        if !Arc::ptr_eq(&in_force, &self.content) && self.core.adopt(in_force.version) {
+            self.content = Arc::clone(&in_force);
+        }
+    }
+
+    /// What is taken of a block; `None`: everything. Audit events are asked for apart, and no rule
+    /// is asked of them.
+    fn select(&mut self, block: &Block) -> Option<Arc<Selected>> {
+        if self.parts.journal == JournalId::INTERNAL {
+            return None;
+        }
+        let Content {
+            take, selections, ..
+        } = &*self.content;
+        let mut selector = self.shared.selector.borrow_mut();
+        // An unreadable block is found out, and given up, when it is encoded.
+        selector
+            .select(block, take, &selections.all)
+            .unwrap_or(None)
     }
 
     /// Of the internal journal only audit events ever leave the node.
@@ -396,6 +435,12 @@ impl RunningLane {
                 return;
             }
         };
+        if parcel.events == 0 {
+            // A range that was cut under another rule, of which this one takes nothing.
+            let now = self.shared.clock.now().monotonic;
+            self.core.delivered(0, self.sink.state(), now);
+            return;
+        }
         self.show(LaneActivity::Delivering);
         let now = self.shared.clock.now().monotonic;
         let given_up = async {
@@ -424,7 +469,7 @@ impl RunningLane {
                 for part in &batch.parts {
                     let micros = now.wall.micros_since(part.block.received_first);
                     let age = Duration::from_micros(micros);
-                    self.shared.latency.record(age, part.range.events());
+                    self.shared.latency.record(age, part.taken().events);
                 }
                 self.show(LaneActivity::Delivering);
             }

@@ -8,13 +8,15 @@ pub mod delivery;
 mod findings;
 pub mod identity;
 mod open;
+mod reload;
+mod rules;
 mod start;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,13 +24,16 @@ use tokio::sync::watch;
 
 use crate::audit::{Action, AuditLog, Notice};
 use crate::budget::Grant;
+use crate::config::plan::Plan;
 use crate::control::observed::Observed;
 use crate::journal::keeper::{KeeperHandle, KeeperRequest};
 use crate::node::delivery::StopPhase;
 use crate::node::identity::{Identity, IdentityError};
+use crate::node::rules::RulesInForce;
 use crate::shard::mailbox::{Message, ShardHandle};
 
 pub use open::{OpenNode, open};
+pub use reload::Reload;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,9 @@ pub struct Node {
     audit: AuditLog,
     threads: Threads,
     drain_timeout: Duration,
+    rules: RulesInForce,
+    /// What the node runs on, with the rules in force now.
+    plan: Mutex<Plan>,
     /// What is taken of the byte budget as long as the node runs.
     _fixed: Option<Grant>,
     identity: Identity,

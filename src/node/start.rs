@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -29,6 +29,7 @@ use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts};
 use crate::node::findings;
 use crate::node::identity::Identity;
 use crate::node::open::{OpenJournal, OpenNode, input_settings, on_disk};
+use crate::node::rules::RulesInForce;
 use crate::node::{Node, StartError, Threads};
 use crate::os::clock::Clock;
 use crate::os::disk::Disk;
@@ -62,6 +63,7 @@ impl OpenNode {
             lanes,
             findings,
         } = self;
+        let rules = RulesInForce::of(&plan);
         let budget = Budget::new(plan.memory_bytes_max);
         // The plan was refused if it could not hold this; a data directory made with more
         // journals than the plan knows may ask for more than there is, and then goes without.
@@ -77,6 +79,7 @@ impl OpenNode {
             direct,
             budget,
             audit: recording.audit,
+            rules,
         };
         let path = DataPath::start(&ground, recording.internal, journals, ledgers, lanes)?;
         let observed = Arc::new(Observed {
@@ -117,6 +120,8 @@ impl OpenNode {
                 control: Some(control),
             },
             drain_timeout: ground.plan.drain_timeout,
+            rules: ground.rules,
+            plan: Mutex::new(ground.plan),
             _fixed: fixed,
             identity,
         })
@@ -131,6 +136,7 @@ struct Ground {
     direct: bool,
     budget: Budget,
     audit: AuditLog,
+    rules: RulesInForce,
 }
 
 /// What a journal's shard publishes, from before the shard runs.
@@ -353,11 +359,13 @@ impl<'a> StreamStarter<'a> {
         lanes: Vec<Vec<LaneParts>>,
     ) -> Result<(Vec<StreamThread>, Vec<ObservedStream>), StartError> {
         let (mut threads, mut observed) = (Vec::new(), Vec::new());
-        for (stream, lanes) in plans.iter().zip(lanes) {
+        let contents = &self.ground.rules.contents;
+        for ((stream, lanes), content) in plans.iter().zip(lanes).zip(contents) {
             let latency = Latency::default();
             observed.push(observe_stream(stream, &lanes, &latency));
             let thread = delivery::spawn(StreamParts {
                 plan: stream.clone(),
+                content: Arc::clone(content),
                 lanes,
                 journals: self.journals,
                 disk: Arc::clone(&self.ground.disk),
@@ -418,6 +426,7 @@ impl ShardStarter<'_> {
             direct,
             budget,
             audit,
+            rules,
             ..
         } = self.ground;
         let OpenJournal {
@@ -461,6 +470,8 @@ impl ShardStarter<'_> {
             handle,
             mailbox,
             budget: budget.clone(),
+            exclusions: Arc::clone(&rules.exclusions),
+            selections: Arc::clone(&rules.selections),
             clock: Arc::clone(clock),
             latency,
             ledger,

@@ -29,6 +29,8 @@ use crate::os::clock::SystemClock;
 use crate::os::memory_disk::MemoryDisk;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 use crate::sink::settings::{HttpSettings, RetrySettings, SinkSettings, TlsSettings};
+use crate::stream::content::Content;
+use crate::stream::select::Take;
 use crate::stream::settings::{AuditChoice, BatchLimits, StartAt, StreamSettings};
 
 const RECORD: &str = "/siem.0.cursor";
@@ -78,6 +80,7 @@ fn start(first: u64) -> Bench {
     let (stop, stop_seen) = watch::channel(StopPhase::Running);
     let thread = spawn(StreamParts {
         plan: plan(address),
+        content: Arc::new(ArcSwap::from_pointee(Content::everything())),
         lanes: vec![lane],
         journals: 1,
         disk: shared,
@@ -99,7 +102,10 @@ fn start(first: u64) -> Bench {
 fn plan(address: std::net::SocketAddr) -> StreamPlan {
     let url = format!("http://{address}/in");
     StreamPlan {
+        selection: None,
         stream: StreamSettings {
+            take: Take::default(),
+            version: 0,
             name: "siem".into(),
             from: StartAt::Start,
             audit: AuditChoice::None,

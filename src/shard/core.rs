@@ -138,6 +138,8 @@ pub struct ShardCore {
 struct Slot {
     number: u64,
     block: GatheredBlock,
+    /// Latest receive time up to and with the block.
+    received_last: Timestamp,
     compressed: Option<Compressed>,
 }
 
@@ -195,6 +197,7 @@ impl ShardCore {
     ) -> Result<(), CodecError> {
         let number = self.next_slot;
         self.next_slot += 1;
+        let received_last = self.received_last;
         let raw = std::mem::take(&mut block.raw);
         let compressed = if idle_core && self.handed_out < HANDED_OUT_MAX && block.raw_len > 0 {
             self.handed_out += 1;
@@ -211,6 +214,7 @@ impl ShardCore {
         self.slots.push_back(Slot {
             number,
             block,
+            received_last,
             compressed,
         });
         self.append_ready(codec)
@@ -355,21 +359,21 @@ impl ShardCore {
         {
             let slot = self.slots.pop_front().expect("the front was seen");
             let compressed = slot.compressed.expect("the front is compressed");
-            self.append(slot.block, compressed, codec)?;
+            self.append((slot.block, slot.received_last), compressed, codec)?;
         }
         Ok(())
     }
 
     fn append(
         &mut self,
-        block: GatheredBlock,
+        (block, received_last): (GatheredBlock, Timestamp),
         compressed: Compressed,
         codec: &mut dyn Codec,
     ) -> Result<(), CodecError> {
         let GatheredBlock {
             raw_len,
             events,
-            mut runs,
+            runs,
             counts,
             mut rejects,
             waiters,
@@ -401,7 +405,6 @@ impl ShardCore {
                     None => self.totals.push((*input, *added)),
                 }
             }
-            self.clamp_times(&mut runs);
             let metadata = Metadata {
                 runs: runs.clone(),
                 totals: self.totals.clone(),
@@ -416,8 +419,8 @@ impl ShardCore {
                 raw_crc32: compressed.raw_crc32,
                 metadata: encoded.into(),
                 body: compressed.body,
-                received_first: runs.first().map_or(self.received_last, |run| run.received),
-                received_last: self.received_last,
+                received_first: runs.first().map_or(received_last, |run| run.received),
+                received_last,
                 verdicts: Arc::new(Verdicts::new(verdicts)),
             });
         }
@@ -432,8 +435,9 @@ impl ShardCore {
         Ok(())
     }
 
-    /// Time in the journal never goes back, whatever the wall clock does.
-    fn clamp_times(&mut self, runs: &mut [LabelRun]) {
+    /// Time in the journal never goes back, whatever the wall clock does. Called for each block as
+    /// it closes, before anybody looks at its times and before [`ShardCore::gathered`].
+    pub fn clamp_times(&mut self, runs: &mut [LabelRun]) {
         for run in runs {
             self.received_last = self.received_last.max(run.received);
             run.received = self.received_last;

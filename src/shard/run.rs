@@ -22,7 +22,11 @@ use crate::audit::AuditLog;
 use crate::block::codec::{Codec, CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::event::InputId;
+use crate::filter::Evaluator;
+use crate::filter::exclusions::Exclusions;
+use crate::filter::selection::{Keep, SelectionSet};
 use crate::ingest::door::{Door, GateState};
+use crate::ingest::exclusion::NodeExclusion;
 use crate::ingest::gather::{CloseAfter, Gather};
 use crate::ingest::http::{self, HttpCounters, HttpInput};
 use crate::ingest::settings::{HttpSettings, TcpSettings};
@@ -129,6 +133,10 @@ pub struct ShardParts {
     pub mailbox: mpsc::UnboundedReceiver<Message>,
     /// The byte budget of the node.
     pub budget: Budget,
+    /// The node's exclusion rules in force.
+    pub exclusions: Arc<ArcSwap<Exclusions>>,
+    /// What streams take, in force.
+    pub selections: Arc<ArcSwap<SelectionSet>>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Received to durable.
@@ -199,6 +207,8 @@ struct Shard {
     writer: DurableWriter,
     codec: Box<dyn Codec>,
     scratch: Vec<u8>,
+    /// Memory to judge stream rules with.
+    evaluator: Evaluator,
     /// By their index in the plan.
     inputs: Vec<Served>,
     /// Reject records that the internal journal had no room for.
@@ -233,7 +243,8 @@ impl Shard {
             awaited: parts.settings.commit_interval,
             idle: parts.settings.commit_interval_idle,
         };
-        let door = Door::new(Gather::new(close_after), parts.budget.clone());
+        let exclusion = Rc::new(NodeExclusion::new(Arc::clone(&parts.exclusions)));
+        let door = Door::new(Gather::new(close_after), parts.budget.clone(), exclusion);
         let inputs = parts
             .inputs
             .iter()
@@ -251,6 +262,7 @@ impl Shard {
             writer,
             codec: best_codec(CompressionLevel::FASTEST),
             scratch: Vec::new(),
+            evaluator: Evaluator::new(),
             inputs,
             records: VecDeque::new(),
             order_again: None,
@@ -346,7 +358,18 @@ impl Shard {
         }
         loop {
             let closed = self.door.gather().take_closed();
-            let Some(block) = closed else { break };
+            let Some(mut block) = closed else { break };
+            self.core.clamp_times(&mut block.runs);
+            let selections = self.parts.selections.load();
+            if !selections.light.is_empty() {
+                // The raw lines are warm here, and nowhere else without inflating them again.
+                let raw = &block.raw[..block.raw_len];
+                let judged =
+                    selections
+                        .light
+                        .judge(&mut self.evaluator, raw, &block.runs, Keep::Taken);
+                block.verdicts = judged;
+            }
             let idle = self.idle_peer().is_some();
             self.core
                 .gathered(block, idle, &mut *self.codec, &mut self.scratch)

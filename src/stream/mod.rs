@@ -1,10 +1,12 @@
 //! Streams: what is cut from the journal for one destination.
 
+pub mod content;
 pub mod encode;
 pub mod gzip;
 pub mod lane;
 pub mod lines;
 pub mod pace;
+pub mod select;
 pub mod settings;
 pub mod status;
 

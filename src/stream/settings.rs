@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::position::Timestamp;
+use crate::stream::select::Take;
 
 /// Settings of one stream, without its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub struct StreamSettings {
     pub batch: BatchLimits,
     /// Whether it delivers audit events.
     pub audit: AuditChoice,
+    /// What it takes of the others.
+    pub take: Take,
+    /// Hash of rule, sampling and template; 0 for a stream that sends all events as they came.
+    pub version: u64,
 }
 
 /// Whether a stream delivers audit events.

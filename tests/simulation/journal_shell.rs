@@ -284,7 +284,8 @@ impl JournalShell {
 
     /// Hands closed blocks to the core, then does what the core asks.
     pub(crate) fn turn(&mut self, tools: &mut Tools, oracle: &mut JournalOracle, idle_core: bool) {
-        while let Some(block) = self.gather.take_closed() {
+        while let Some(mut block) = self.gather.take_closed() {
+            self.core.clamp_times(&mut block.runs);
             self.core
                 .gathered(block, idle_core, &mut *tools.codec, &mut tools.scratch)
                 .expect("compresses");

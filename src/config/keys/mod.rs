@@ -7,6 +7,7 @@
 pub mod input;
 pub mod node;
 pub mod reference;
+pub mod rules;
 pub mod stream;
 
 use std::time::Duration;
@@ -21,7 +22,11 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &input::TCP_LABELS,
     &input::HTTP,
     &input::HTTP_LABELS,
+    &rules::EXCLUDE,
     &stream::STREAM,
+    &rules::STREAM_EXCLUDE,
+    &rules::SAMPLE,
+    &rules::DOMAINS,
     &stream::BATCH,
     &stream::RETRY,
     &stream::HTTP,
@@ -125,6 +130,13 @@ pub enum Kind {
     StartAt,
     /// Names with text; the names are the operator's.
     Headers,
+    /// A rule: text that may have several lines.
+    Rule,
+    /// A list of texts.
+    Texts {
+        /// Most items.
+        max: usize,
+    },
 }
 
 /// A value beyond the range of a duration that means something else.

@@ -51,6 +51,8 @@ fn value_words(kind: Kind) -> String {
         Kind::Url => "URL".to_owned(),
         Kind::StartAt => "`\"end\"`, `\"start\"` or an RFC 3339 time".to_owned(),
         Kind::Headers => "table of text".to_owned(),
+        Kind::Rule => "rule".to_owned(),
+        Kind::Texts { max } => format!("list of text, at most {max} items"),
     }
 }
 

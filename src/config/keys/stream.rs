@@ -26,6 +26,13 @@ pub static STREAM: SectionSpec = SectionSpec {
              stream may hold says nothing of them: the internal journal keeps the newest 24 MiB.",
         ),
         Key::new(
+            "rule",
+            Kind::Rule,
+            Fallback::Computed("everything"),
+            "What is delivered: a condition in DPXL, with or without `<v1>`. What does not match counts \
+             as filtered. Audit events are not asked. See [rules.md](rules.md).",
+        ),
+        Key::new(
             "when_full",
             Kind::OneOf(&["block", "discard_oldest"]),
             Fallback::Value("\"block\""),
@@ -57,7 +64,9 @@ pub static STREAM: SectionSpec = SectionSpec {
              limit.",
         ),
     ],
-    tables: &["batch", "retry", "http", "file"],
+    tables: &[
+        "exclude", "sample", "domains", "batch", "retry", "http", "file",
+    ],
 };
 
 /// `[stream.NAME.batch]`.

@@ -143,6 +143,30 @@ impl<'r, 'i> Section<'r, 'i> {
         self.read(name, value::text)
     }
 
+    /// The text of a rule.
+    pub(crate) fn rule(&self, name: &str) -> Option<Given<String>> {
+        self.read(name, value::rule)
+    }
+
+    /// A list of texts; empty when not given.
+    pub(crate) fn texts(&self, name: &str) -> Option<Given<Vec<String>>> {
+        self.read(name, value::texts)
+    }
+
+    /// The tables inside the table `name` of this section, whose names the operator chose, in the
+    /// order of the file.
+    pub(crate) fn named(&self, name: &str) -> Vec<NamedTable<'r, 'i>> {
+        let Some(table) = self.table else {
+            return Vec::new();
+        };
+        let mut named = named_tables(self.report, table, name);
+        for inner in &mut named {
+            let subject = &self.place.subject;
+            inner.place.subject = format!("{subject} {}", inner.place.subject);
+        }
+        named
+    }
+
     /// A URL as text; in messages without what may be secret.
     pub(crate) fn url(&self, name: &str) -> Option<Given<String>> {
         self.read(name, value::text)
@@ -442,7 +466,9 @@ pub(crate) fn unknown_sections(report: &Report<'_>, root: &DeTable<'_>) {
     }
 }
 
-const ROOT_TABLES: &[&str] = &["node", "memory", "journal", "admin", "input", "stream"];
+const ROOT_TABLES: &[&str] = &[
+    "node", "memory", "journal", "admin", "input", "exclude", "stream",
+];
 
 /// The sections that have a key of that name, for a message; empty when none has.
 fn sections_with(name: &str) -> String {

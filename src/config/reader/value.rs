@@ -142,6 +142,38 @@ pub(super) fn text(value: &DeValue<'_>, key: &Key) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Text as it stands, line breaks included; its own parser judges it.
+pub(super) fn rule(value: &DeValue<'_>, _: &Key) -> Result<String, String> {
+    Ok(text_of(value).to_owned())
+}
+
+/// A list of texts, none of them empty.
+pub(super) fn texts(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
+    let Kind::Texts { max } = key.kind else {
+        unreachable!("{} is no list", key.name);
+    };
+    let items = value.as_array().expect("the reader looked at the type");
+    if items.len() > max {
+        return Err(format!("has more than {max} items; remove some"));
+    }
+    let mut texts = Vec::with_capacity(items.len());
+    for item in items {
+        match item.get_ref() {
+            DeValue::String(text) if text.is_empty() => {
+                return Err("has an empty item; remove it".to_owned());
+            }
+            DeValue::String(text) => texts.push(text.to_string()),
+            other => {
+                return Err(format!(
+                    "has an item that is {}; put each in double quotes",
+                    word(other)
+                ));
+            }
+        }
+    }
+    Ok(texts)
+}
+
 pub(super) fn start_at(value: &DeValue<'_>, _: &Key) -> Result<StartAt, String> {
     let typed = match value {
         DeValue::Datetime(time) => time.to_string(),
@@ -175,8 +207,10 @@ pub(super) fn fits(value: &DeValue<'_>, kind: Kind) -> bool {
         | Kind::Path
         | Kind::ExistingFile
         | Kind::Text { .. }
-        | Kind::Url => value.is_str(),
+        | Kind::Url
+        | Kind::Rule => value.is_str(),
         Kind::Headers => value.is_table(),
+        Kind::Texts { .. } => value.is_array(),
     }
 }
 
@@ -189,6 +223,8 @@ pub(super) fn need(kind: Kind) -> &'static str {
         Kind::SizeOrPercent { .. } => "a size or a share",
         Kind::Span { .. } => "a duration",
         Kind::OneOf(_) | Kind::Text { .. } => "text",
+        Kind::Rule => "a rule as text",
+        Kind::Texts { .. } => "a list of text",
         Kind::Address => "an address",
         Kind::Path | Kind::ExistingFile => "a path",
         Kind::Url => "a URL",
@@ -225,6 +261,8 @@ pub(super) fn example(key: &Key) -> &'static str {
         (_, Kind::Url) => "\"https://siem.example:8088/ingest\"",
         (_, Kind::StartAt) => "\"end\"",
         (_, Kind::Headers) => "{ \"X-Token\" = \"…\" }",
+        (_, Kind::Rule) => "\"outcome:failure\"",
+        (_, Kind::Texts { .. }) => "[\"one\", \"another\"]",
     }
 }
 

@@ -95,7 +95,9 @@ pub(super) struct Answer {
 /// The fate of a body's lines.
 #[derive(Debug)]
 pub(super) struct Accepted<'a> {
+    /// Lines taken, those that an exclusion rule drops included.
     pub(super) accepted: u64,
+    pub(super) excluded: u64,
     /// The first rejected lines, in order.
     pub(super) rejected: &'a [KeptReject],
     pub(super) rejected_total: u64,
@@ -184,6 +186,8 @@ impl Answer {
         #[derive(Serialize)]
         struct Body<'a> {
             accepted: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            excluded: Option<u64>,
             rejected: Vec<Line<'a>>,
             rejected_total: u64,
         }
@@ -195,6 +199,7 @@ impl Answer {
         let named = accepted.rejected.iter().take(REJECTED_NAMED_MAX);
         let body = Body {
             accepted: accepted.accepted,
+            excluded: Some(accepted.excluded).filter(|excluded| *excluded > 0),
             rejected: named
                 .map(|reject| Line {
                     line: reject.line,

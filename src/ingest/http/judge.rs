@@ -3,19 +3,25 @@
 //! Owns the shapes of a body (lines, one JSON array, one object over several lines) and what is remembered of refused
 //! lines. Promises bounded work a step, so that the shard can do other work in between;
 //! accepted lines are moved together in the body's own memory, each ended by one `\n`.
-//! Leaves the judgement of a line to `admission`.
+//! Leaves the judgement of a line to `admission` and `exclusion`.
+
+use std::sync::Arc;
 
 use super::answer::Refusal;
 use super::body::ReservedBuffer;
 use super::decode::{DecodeLimits, Decompression, Encoding};
 use crate::budget::{Budget, Grant};
+use crate::event::{InputId, Labels};
+use crate::filter::Event;
 use crate::ingest::admission::{Admission, Reject, Verdict};
+use crate::ingest::exclusion::{ExclusionRun, NodeExclusion};
 use crate::ingest::json_array::{self, BrokenArray, Elements};
 use crate::ingest::reject::REJECT_RECORDS_MAX;
 use crate::ingest::settings::Validation;
 use crate::ingest::validate::validate;
 use crate::limits::{LINE_BYTES_MAX_DEFAULT, REJECT_SAMPLE_BYTES_MAX};
 use crate::metrics::ledger::{InputCounts, RejectReason};
+use crate::position::Timestamp;
 
 /// Bytes judged in one step: at most about a millisecond of work.
 pub(super) const STEP_BYTES: usize = 512 * 1024;
@@ -24,6 +30,7 @@ pub(super) const STEP_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) struct Judging {
     admission: Admission,
+    exclusion: BodyExclusion,
     body: ReservedBuffer,
     shape: Shape,
     /// End of the accepted lines; never above where judging stands.
@@ -41,6 +48,26 @@ enum Shape {
     Array(Elements),
 }
 
+/// The exclusion rules a body is judged by, all of it by the same.
+#[derive(Debug)]
+pub(super) struct BodyExclusion {
+    pub(super) run: ExclusionRun,
+    /// Of all its events.
+    pub(super) labels: Arc<Labels>,
+    pub(super) received: Timestamp,
+}
+
+impl BodyExclusion {
+    fn excludes(&mut self, line: &[u8]) -> bool {
+        let event = Event {
+            line,
+            labels: &self.labels,
+            received: self.received,
+        };
+        self.run.excludes(event)
+    }
+}
+
 /// A body that was judged.
 #[derive(Debug)]
 pub(super) struct Judgement {
@@ -51,6 +78,8 @@ pub(super) struct Judgement {
     /// Lines (or elements) of any fate, empty ones included.
     pub(super) lines: u64,
     pub(super) rejected: Rejected,
+    /// What exclusion rules drop of them.
+    pub(super) excluded: ExclusionRun,
 }
 
 /// What is remembered of refused lines: the first in full, of the others their sums.
@@ -90,6 +119,7 @@ impl Judging {
     pub(super) fn begin(
         mut body: ReservedBuffer,
         mut admission: Admission,
+        exclusion: BodyExclusion,
         rejected: Rejected,
     ) -> Self {
         let bytes = &mut body.bytes;
@@ -107,6 +137,7 @@ impl Judging {
         };
         Self {
             admission,
+            exclusion,
             body,
             shape,
             kept: 0,
@@ -141,6 +172,7 @@ impl Judging {
             counts: self.counts,
             lines: self.lines,
             rejected: self.rejected,
+            excluded: self.exclusion.run,
         }
     }
 
@@ -180,7 +212,11 @@ impl Judging {
                 self.counts.rejected[reject.reason().index()] += 1;
                 self.rejected.add(self.lines, &reject, &bytes[start..end]);
             }
-            Verdict::Accept => {
+            Verdict::Accept if self.exclusion.excludes(&bytes[start..end]) => {
+                self.counts.excluded += 1;
+            }
+            // The exclusion rules were asked above.
+            Verdict::Accept | Verdict::Exclude => {
                 // What stands right already is not moved.
                 if self.kept != start {
                     bytes.copy_within(start..end, self.kept);
@@ -307,7 +343,12 @@ fn decoded_and_judged(
     };
     let admission = Admission::new(LINE_BYTES_MAX_DEFAULT, checks);
     let rejected = Rejected::new(budget).ok_or(Refusal::Memory)?;
-    let mut judging = Judging::begin(body, admission, rejected);
+    let exclusion = BodyExclusion {
+        run: NodeExclusion::none().begin(),
+        labels: Arc::new(Labels::of_input(InputId(0))),
+        received: Timestamp::default(),
+    };
+    let mut judging = Judging::begin(body, admission, exclusion, rejected);
     while !judging.step()? {}
     Ok(judging.finish())
 }

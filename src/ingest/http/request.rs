@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, EXPECT};
@@ -21,7 +22,7 @@ use super::answer::{Accepted, Answer, EVENTS_PATH, Refusal};
 use super::body::{BodyLimits, ReservedBuffer, drop_rest, read_whole};
 use super::counters::raise;
 use super::decode::{DecodeLimits, Decompression, Encoding};
-use super::judge::{Judgement, Judging, Rejected};
+use super::judge::{BodyExclusion, Judgement, Judging, Rejected};
 use super::labels::{LabelsCache, shortened};
 use super::watch::Watch;
 use crate::budget::Grant;
@@ -113,7 +114,7 @@ impl Session {
         };
         let sent = read_whole(body, limits, self.input.door().budget(), received).await?;
         let body = self.decompressed(encoding, sent).await?;
-        let judgement = self.judged(body).await?;
+        let judgement = self.judged(body, &labels).await?;
         self.gate().await?;
         // No wait between the gate and the admission.
         let admitted = self.admit(judgement, &labels);
@@ -155,12 +156,22 @@ impl Session {
         Ok(body)
     }
 
-    async fn judged(&self, body: ReservedBuffer) -> Result<Judgement, Refusal> {
+    async fn judged(
+        &self,
+        body: ReservedBuffer,
+        labels: &Arc<Labels>,
+    ) -> Result<Judgement, Refusal> {
         let input = &self.input.settings().input;
         let validate = input.validation;
         let admission = Admission::new(input.line_bytes_max, validate);
         let rejected = Rejected::new(self.input.door().budget()).ok_or(Refusal::Memory)?;
-        let mut judging = Judging::begin(body, admission, rejected);
+        let (_, received) = self.input.now();
+        let exclusion = BodyExclusion {
+            run: self.input.door().exclusion().begin(),
+            labels: Arc::clone(labels),
+            received,
+        };
+        let mut judging = Judging::begin(body, admission, exclusion, rejected);
         while !judging.step()? {
             tokio::task::yield_now().await;
         }
@@ -168,13 +179,15 @@ impl Session {
     }
 
     /// Puts the body's lines in the open block, all of them.
-    fn admit(&self, judgement: Judgement, labels: &std::sync::Arc<Labels>) -> Admitted {
+    fn admit(&self, judgement: Judgement, labels: &Arc<Labels>) -> Admitted {
         let Judgement {
             body,
             counts,
             lines,
             rejected,
+            excluded,
         } = judgement;
+        excluded.count();
         let fate = Rc::new(Fate::default());
         // Nothing is durable about empty lines, so nobody waits for them.
         let awaited = if counts.received > 0 { lines } else { 0 };
@@ -205,7 +218,8 @@ impl Session {
         Admitted {
             fate,
             awaited,
-            accepted: counts.stored,
+            accepted: counts.stored + counts.excluded,
+            excluded: counts.excluded,
             rejected,
             _grant: body.into_grant(),
         }
@@ -247,6 +261,7 @@ struct Admitted {
     /// Lines whose fate must be durable before the answer.
     awaited: u64,
     accepted: u64,
+    excluded: u64,
     rejected: Rejected,
     /// The lines' bytes are in memory until they are durable, though no longer here.
     _grant: Grant,
@@ -258,6 +273,7 @@ impl Admitted {
         reached.map_err(|_| Refusal::NotDurable)?;
         Ok(Answer::accepted(&Accepted {
             accepted: self.accepted,
+            excluded: self.excluded,
             rejected: &self.rejected.kept,
             rejected_total: self.rejected.total(),
         }))

@@ -17,6 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::budget::Budget;
 use crate::event::{InputId, LabelRun, Labels};
 use crate::ingest::door::Door;
+use crate::ingest::exclusion::NodeExclusion;
 use crate::ingest::fate::Waiter;
 use crate::ingest::gather::{CloseAfter, Gather};
 use crate::ingest::http::{HttpCounters, HttpInput, Now, RefusalReason, serve_connection};
@@ -100,7 +101,7 @@ impl Node {
             awaited: Duration::ZERO,
             idle: Duration::ZERO,
         };
-        let door = Door::new(Gather::new(after), budget.clone());
+        let door = Door::new(Gather::new(after), budget.clone(), NodeExclusion::none());
         let now: Now = Rc::new(|| (Duration::from_secs(5), Timestamp(77)));
         let counters = Arc::new(HttpCounters::default());
         let node = Self {

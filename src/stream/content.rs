@@ -1,0 +1,31 @@
+//! What a stream makes of the journal: which events it takes, and what they look like.
+//!
+//! The content of a batch is a pure function of its range and of this, which [`Content::version`] names.
+
+use std::sync::Arc;
+
+use crate::filter::selection::SelectionSet;
+use crate::stream::select::Take;
+
+/// In force for a stream from its next uncut batch on; replaced as a whole.
+#[derive(Debug)]
+pub struct Content {
+    /// What the stream takes.
+    pub take: Take,
+    /// The selections of all streams when this was made: its own is among them.
+    pub selections: Arc<SelectionSet>,
+    /// Hash of rule, sampling and template; 0 for a stream that sends all events as they came.
+    pub version: u64,
+}
+
+impl Content {
+    /// All events, as they came.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            take: Take::default(),
+            selections: Arc::new(SelectionSet::compile(&[])),
+            version: 0,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a stream takes of a block: its rule, then its sampling.
+//!
+//! Owns: the order of the two, the draw of sampling, and that all streams' rules are judged in one pass by whoever
+//! judges a block first. Pure but for buffers. Leaves to others: the rules (`filter`), and which events of a block are
+//! in a batch (`lane`).
+
+use std::sync::Arc;
+
+use crate::batch::Selected;
+use crate::block::Block;
+use crate::block::codec::Inflater;
+use crate::block::metadata::Metadata;
+use crate::block::verdicts::{Bitmap, KeptLine, KeptLines};
+use crate::filter::Evaluator;
+use crate::filter::selection::{Keep, Selections};
+use crate::position::{JournalId, Offset};
+use crate::stream::lines::{BlockLines, TakenLine, Unreadable, each_of_block};
+
+/// Which events of those that the rule lets pass are taken: a share of them, drawn by position.
+///
+/// The draw is a hash of journal, offset and the stream's name: the same event has the same fate however often it is
+/// looked at, and streams draw apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampling {
+    /// Per cent of the events that are taken, 0 to 99.
+    pub percent: u8,
+    /// Hash of the stream's name.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// Whether the event at this position is taken.
+    #[must_use]
+    pub fn takes(self, journal: JournalId, offset: Offset) -> bool {
+        let drawn = mix(mix(self.seed ^ u64::from(journal.0)) ^ offset.0);
+        // The high half of the product is the hash scaled to 0..100.
+        (u128::from(drawn) * 100) >> 64 < u128::from(self.percent)
+    }
+}
+
+/// The finisher of `SplitMix64` (Steele, Lea, Flood 2014): every bit of the input moves every bit of the output.
+fn mix(value: u64) -> u64 {
+    let mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+/// What one stream takes, as far as it is not everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Take {
+    /// Hash of its selection; `None`: it has no rule.
+    pub selection: Option<u64>,
+    /// Its sampling; `None`: it has none.
+    pub sampling: Option<Sampling>,
+}
+
+/// Finds what a stream takes of blocks; buffers are reused.
+#[derive(Default)]
+pub struct Selector {
+    evaluator: Evaluator,
+    lines: BlockLines,
+    inflater: Inflater,
+}
+
+impl std::fmt::Debug for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Selector")
+    }
+}
+
+impl Selector {
+    /// What is taken of a block; `None`: everything. Where nobody has judged the block yet, `selections`, which are
+    /// those of all streams, are.
+    ///
+    /// # Errors
+    /// When the block's body or metadata is not what a writer makes.
+    pub fn select(
+        &mut self,
+        block: &Block,
+        take: &Take,
+        selections: &Selections,
+    ) -> Result<Option<Arc<Selected>>, Unreadable> {
+        if take.selection.is_none() && take.sampling.is_none() {
+            return Ok(None);
+        }
+        let mut inflated = false;
+        let (matched, kept) = match take.selection {
+            Some(selection) => {
+                let known = block.verdicts.judged_by(selection, || {
+                    inflated = true;
+                    self.judge(block, selections)
+                })?;
+                let matched = known.find(selection).cloned();
+                let matched = matched.ok_or_else(|| Unreadable {
+                    range: block.range(),
+                    why: "no rule was given for them".to_owned(),
+                })?;
+                (matched, known.lines.clone())
+            }
+            None => (Arc::new(Bitmap::all(block.events)), None),
+        };
+        let taken = match take.sampling {
+            Some(sampling) => Arc::new(sampled(block, &matched, sampling)),
+            None => Arc::clone(&matched),
+        };
+        let lines = match kept {
+            Some(kept) => Some(own_of_kept(&kept, &taken)),
+            None if inflated => Some(self.own_of_raw(block, &taken)?),
+            None => None,
+        };
+        let taken_bytes = lines.as_ref().map_or_else(
+            || share(block, taken.count(0..block.events)),
+            |lines| lines.bytes.len() as u64,
+        );
+        Ok(Some(Arc::new(Selected {
+            matched,
+            taken,
+            taken_bytes,
+            lines: lines.map(Arc::new),
+        })))
+    }
+
+    fn judge(
+        &mut self,
+        block: &Block,
+        selections: &Selections,
+    ) -> Result<Vec<(u64, Arc<Bitmap>)>, Unreadable> {
+        let metadata = &block.image[block.metadata.clone()];
+        let metadata =
+            Metadata::decode(metadata, &mut self.inflater).map_err(|error| Unreadable {
+                range: block.range(),
+                why: error.to_string(),
+            })?;
+        let raw = self.lines.of_block(block)?;
+        let known = selections.judge(&mut self.evaluator, raw, &metadata.runs, Keep::Nothing);
+        Ok(known.verdicts)
+    }
+
+    /// The lines taken, when the block was inflated just now.
+    fn own_of_raw(&mut self, block: &Block, taken: &Bitmap) -> Result<KeptLines, Unreadable> {
+        let raw = self.lines.of_block(block)?;
+        let mut own = OwnLines::default();
+        each_of_block(raw, 0..block.events, |line| {
+            if taken.contains(line.event) {
+                own.add(&line);
+            }
+        });
+        Ok(own.finish())
+    }
+}
+
+/// Lines of this stream alone: what others take is not held in memory for it.
+#[derive(Default)]
+struct OwnLines {
+    bytes: Vec<u8>,
+    lines: Vec<KeptLine>,
+}
+
+impl OwnLines {
+    fn add(&mut self, line: &TakenLine<'_>) {
+        self.bytes
+            .extend_from_slice(&line.buffer[line.span.clone()]);
+        self.lines.push(KeptLine {
+            event: line.event,
+            end: u32::try_from(self.bytes.len()).expect("a block is below 4 GiB"),
+        });
+    }
+
+    fn finish(mut self) -> KeptLines {
+        self.bytes.shrink_to_fit();
+        KeptLines {
+            bytes: self.bytes.into(),
+            lines: self.lines,
+        }
+    }
+}
+
+fn own_of_kept(kept: &KeptLines, taken: &Bitmap) -> KeptLines {
+    let mut own = OwnLines::default();
+    let mut start = 0;
+    for line in &kept.lines {
+        let end = line.end as usize;
+        if taken.contains(line.event) {
+            own.add(&TakenLine {
+                event: line.event,
+                buffer: &kept.bytes,
+                span: start..end,
+            });
+        }
+        start = end;
+    }
+    own.finish()
+}
+
+fn sampled(block: &Block, matched: &Bitmap, sampling: Sampling) -> Bitmap {
+    let mut taken = Bitmap::none(block.events);
+    for event in matched.iter(0..block.events) {
+        if sampling.takes(block.journal, block.first.plus(u64::from(event))) {
+            taken.set(event);
+        }
+    }
+    taken
+}
+
+/// Raw bytes of so many events of a block, by their share.
+fn share(block: &Block, events: u64) -> u64 {
+    (u64::from(block.raw_len) * events).div_ceil(u64::from(block.events).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sampling_takes_its_share_and_draws_the_same_again() {
+        for percent in [0, 1, 10, 50, 99] {
+            let sampling = Sampling { percent, seed: 7 };
+            let takes = |offset| sampling.takes(JournalId(1), Offset(offset));
+            let taken = (0..100_000).filter(|offset| takes(*offset)).count();
+            let expected = usize::from(percent) * 1_000;
+            assert!(taken.abs_diff(expected) < 500, "{percent} %: {taken}");
+            assert!((0..1_000).all(|offset| takes(offset) == takes(offset)));
+        }
+    }
+
+    #[test]
+    fn streams_and_journals_draw_apart() {
+        let one = Sampling {
+            percent: 50,
+            seed: 1,
+        };
+        let other = Sampling {
+            percent: 50,
+            seed: 2,
+        };
+        let draw = |sampling: Sampling, journal| {
+            (0..1_000)
+                .map(|offset| sampling.takes(JournalId(journal), Offset(offset)))
+                .collect::<Vec<_>>()
+        };
+        assert_ne!(draw(one, 0), draw(other, 0));
+        assert_ne!(draw(one, 0), draw(one, 1));
+    }
+}
