@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::super::tree::{Expr, Function, Literal, Type};
 use super::super::functions::{FUNCTIONS, Meaning};
 use super::super::{DEPTH_MAX, LIST_ITEMS_MAX, NODES_MAX, TEXT_BYTES_MAX, fuzz_parse, parse};
 
@@ -77,11 +78,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn no_text_of_pieces_panics(
+    fn no_text_of_pieces_panics_and_what_is_accepted_is_well_typed(
         pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..24),
         blank in prop::sample::select(&["", " ", "\n"][..]),
     ) {
-        fuzz_parse(&pieces.join(blank));
+        let text = pieces.join(blank);
+        fuzz_parse(&text);
+        if let Ok(expr) = parse(&text) {
+            expect_condition(&expr);
+        }
     }
 
     #[test]
@@ -204,4 +209,103 @@ fn lists_and_nodes_are_limited() {
         &fields(NODES_MAX + 2),
         "more than 10000 nodes",
     );
+}
+
+/// That this may stand in `All`, `Any` and `Not`.
+fn expect_condition(expr: &Expr) {
+    match expr {
+        Expr::Literal(Literal::Null | Literal::Bool(_)) => {}
+        Expr::All(operands) | Expr::Any(operands) => operands.iter().for_each(expect_condition),
+        Expr::Not(operand) => expect_condition(operand),
+        Expr::Truthy(operand) => {
+            let found = type_of(operand);
+            let field = matches!(**operand, Expr::Field(_));
+            assert!(
+                field || matches!(found, None | Some(Type::Bool)),
+                "{operand:?} as a condition"
+            );
+        }
+        Expr::Compare(_, left, right) => expect_one_type(&[type_of(left), type_of(right)], expr),
+        Expr::In(value, items) => {
+            let types: Vec<_> = items.iter().chain([&**value]).map(type_of).collect();
+            expect_one_type(&types, expr);
+        }
+        Expr::Text(_, text, part) => {
+            expect_type(text, Type::String);
+            expect_type(part, Type::String);
+        }
+        Expr::Matches(text, _) | Expr::InSubnet(text, _) => expect_type(text, Type::String),
+        Expr::Phrase(value, text) => {
+            let found = type_of(value);
+            assert!(
+                !text.is_empty()
+                    && !matches!(
+                        found,
+                        Some(Type::Timestamp | Type::Interval | Type::Severity)
+                    )
+            );
+        }
+        Expr::Anywhere { term, .. } => assert!(!term.text.is_empty()),
+        other => panic!("no condition: {other:?}"),
+    }
+}
+
+fn expect_type(expr: &Expr, wanted: Type) {
+    // A field as it is would be of any type; null is of each.
+    assert!(
+        !matches!(expr, Expr::Field(_)),
+        "{expr:?} is read as no type"
+    );
+    assert!(
+        type_of(expr).is_none_or(|found| found == wanted),
+        "{expr:?} as {wanted:?}"
+    );
+}
+
+fn expect_one_type(types: &[Option<Type>], expr: &Expr) {
+    let known: Vec<Type> = types.iter().flatten().copied().collect();
+    assert!(known.windows(2).all(|pair| pair[0] == pair[1]), "{expr:?}");
+}
+
+/// Type of a value whose operands are of the types they need; nothing for null and fields as they are.
+fn type_of(expr: &Expr) -> Option<Type> {
+    match expr {
+        Expr::Literal(literal) => match literal {
+            Literal::Null => None,
+            Literal::Bool(_) => Some(Type::Bool),
+            Literal::Number(_) => Some(Type::Number),
+            Literal::String(_) => Some(Type::String),
+            Literal::Timestamp(_) => Some(Type::Timestamp),
+            Literal::Interval(_) => Some(Type::Interval),
+            Literal::Severity(_) => Some(Type::Severity),
+        },
+        Expr::Now => Some(Type::Timestamp),
+        Expr::Field(_) => None,
+        Expr::Read(_, kind) => {
+            assert_ne!(*kind, Type::Interval, "an interval is never in an event");
+            Some(*kind)
+        }
+        Expr::Cast(operand, kind) => {
+            type_of(operand);
+            Some(*kind)
+        }
+        Expr::Arithmetic(_, left, right) => Some(match (type_of(left), type_of(right)) {
+            (Some(Type::Timestamp), Some(Type::Timestamp))
+            | (Some(Type::Interval), Some(Type::Interval)) => Type::Interval,
+            (Some(Type::Timestamp), Some(Type::Interval))
+            | (Some(Type::Interval), Some(Type::Timestamp)) => Type::Timestamp,
+            _ => {
+                expect_type(left, Type::Number);
+                expect_type(right, Type::Number);
+                Type::Number
+            }
+        }),
+        Expr::Call(Function::If, arguments) => {
+            expect_condition(&arguments[0]);
+            let types: Vec<_> = arguments[1..].iter().map(type_of).collect();
+            expect_one_type(&types, expr);
+            types.into_iter().flatten().next()
+        }
+        other => panic!("no value of these pieces: {other:?}"),
+    }
 }
