@@ -153,6 +153,11 @@ fn the_full_example_says_the_defaults() {
         "[node]\ndata_dir = \"/var/lib/weir\"\n\
          [input.apps.tcp]\nlisten = \"127.0.0.1:9000\"\nlabels.application = \"billing\"\n\
          [input.web.http]\nlisten = \"127.0.0.1:9001\"\nlabels.env = \"production\"\n\
+         [exclude.reads]\ntitle = \"reads of the platform's own tokens\"\nhosts = [\"iam-am\"]\n\
+         query = \"action:(read OR list) -outcome:failure\"\nactive = false\n\
+         [stream.siem]\nrule = \"$d.severity == 'critical' || $d.outcome == 'failure'\"\n\
+         [stream.siem.exclude.tests]\nquery = '\"LogDNA test message\"'\n\
+         [stream.siem.domains]\nvalues = [\"www.example.com\", \"api.example.com\"]\n\
          [stream.siem.http]\nurl = \"https://siem.example:8088/ingest\"\n\
          headers.X-Token = \"change-me\"\nserver_name = \"siem.example\"\n\
          [stream.archive.file]\npath = \"/var/lib/weir/out/events.ndjson\"\n",
@@ -201,7 +206,7 @@ fn tables_at<'t>(root: &'t DeTable<'t>, path: &str) -> Vec<&'t DeTable<'t>> {
         tables = tables
             .into_iter()
             .flat_map(|table| table.iter())
-            .filter(|(key, _)| part == "NAME" || key.get_ref() == part)
+            .filter(|(key, _)| part == "NAME" || part == "RULE" || key.get_ref() == part)
             .filter_map(|(_, value)| value.get_ref().as_table())
             .collect();
     }

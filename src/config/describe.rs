@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::plan::{InputPlan, Plan, StreamPlan};
+use super::plan::{ExclusionPlan, InputPlan, Plan, StreamPlan};
 use super::units::{ByteSize, Span};
 use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
@@ -19,6 +19,9 @@ pub fn describe(plan: &Plan) -> String {
     describe_node(plan, &mut text).expect("writing to a String does not fail");
     for input in &plan.inputs {
         text.push_str(&input_line(input));
+    }
+    for rule in &plan.exclusions {
+        text.push_str(&exclusion_line(rule));
     }
     for stream in &plan.streams {
         text.push_str(&stream_line(stream));
@@ -125,6 +128,45 @@ fn judged(input: &InputSettings) -> String {
     text
 }
 
+fn exclusion_line(plan: &ExclusionPlan) -> String {
+    let (name, rule) = (&plan.name, &plan.rule);
+    let list = |name: &str, values: &[String]| {
+        (!values.is_empty()).then(|| format!("{name} {}", values.join(" or ")))
+    };
+    let query = rule
+        .query
+        .as_deref()
+        .filter(|query| !query.trim().is_empty());
+    let parts = [
+        list("host", &rule.hosts),
+        list("app", &rule.apps),
+        query.map(|query| format!("query {}", query.trim())),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let what = if plan.active {
+        "drops"
+    } else {
+        "inactive, would drop"
+    };
+    format!("exclude \"{name}\": {what} {}\n", parts.join(", and "))
+}
+
+/// What a stream takes; nothing for everything.
+fn take_words(plan: &StreamPlan) -> String {
+    let mut words = String::new();
+    if let Some(selection) = &plan.selection {
+        words.push_str(match (&selection.deliver, selection.exclusions.len()) {
+            (Some(_), 0) => "; what its rule matches",
+            (Some(_), _) => "; what its rule matches and no exclusion rule drops",
+            (None, _) => "; what no exclusion rule of its own drops",
+        });
+    }
+    if let Some(sampling) = plan.stream.take.sampling {
+        words.push_str(&format!("; {} % of it", sampling.percent));
+    }
+    words
+}
+
 fn stream_line(plan: &StreamPlan) -> String {
     let StreamPlan {
         stream, sink, hold, ..
@@ -156,8 +198,9 @@ fn stream_line(plan: &StreamPlan) -> String {
         AuditChoice::Only => "; audit events only",
     };
     format!(
-        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{audit}{}\n",
+        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{}{audit}{}\n",
         stream.name,
+        take_words(plan),
         hold_words(hold)
     )
 }

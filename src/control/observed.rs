@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 
 use crate::budget::Budget;
 use crate::event::InputId;
+use crate::filter::exclusions::Exclusions;
 use crate::ingest::http::HttpCounters;
 use crate::ingest::tcp::TcpCounters;
 use crate::journal::internal::InternalCounters;
@@ -45,6 +46,8 @@ pub struct Observed {
     pub internal_tail: Arc<Tail>,
     /// The byte budget.
     pub budget: Budget,
+    /// The node's exclusion rules in force, with what each has dropped.
+    pub exclusions: Arc<ArcSwap<Exclusions>>,
     /// True once every part runs, false again when the node stops.
     pub ready: Arc<AtomicBool>,
     /// Name of the codec in this build.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::control::observed::{Observed, ObservedInput, ObservedJournal, ObservedStream, age};
 use crate::event::InputId;
+use crate::filter::exclusions::Exclusions;
 use crate::journal::internal::{InternalCounters, RecordKind};
 use crate::metrics::ledger::InputCounts;
 use crate::position::JournalId;
@@ -25,6 +26,8 @@ pub(super) struct Snapshot<'o> {
     pub journals: Vec<JournalSnapshot<'o>>,
     /// Streams in the order of the plan.
     pub streams: Vec<StreamSnapshot<'o>>,
+    /// Exclusion rules in force.
+    pub exclusions: Arc<Exclusions>,
 }
 
 /// An input and its totals over all journals.
@@ -99,6 +102,7 @@ impl<'o> Snapshot<'o> {
         Self {
             inputs: inputs(observed, &journals),
             streams: streams.collect(),
+            exclusions: observed.exclusions.load_full(),
             journals,
         }
     }

@@ -4,6 +4,7 @@
 //! every line and every event has exactly one fate.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::control::observed::{Observed, ObservedKind};
 use crate::control::snapshot::{
     InputSnapshot, JournalSnapshot, LaneSnapshot, Snapshot, StreamSnapshot,
 };
+use crate::filter::exclusions::ExclusionCounts;
 use crate::metrics::ledger::DiscardReason;
 use crate::metrics::ledger::RejectReason;
 
@@ -28,6 +30,7 @@ struct Status<'s> {
     /// True when every input and every stream is balanced.
     balanced: bool,
     inputs: Vec<InputStatus<'s>>,
+    exclusions: Vec<ExclusionStatus<'s>>,
     journals: Vec<JournalStatus>,
     streams: Vec<StreamStatus<'s>>,
 }
@@ -45,6 +48,14 @@ struct InputStatus<'s> {
     excluded: u64,
     rejected: ByReason,
     balanced: bool,
+}
+
+/// An exclusion rule of the node, with what it has dropped since start.
+#[derive(Debug, Serialize)]
+struct ExclusionStatus<'s> {
+    rule: &'s str,
+    events: u64,
+    bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,6 +120,12 @@ pub(super) fn page(observed: &Observed) -> String {
         unready_reasons,
         balanced,
         inputs,
+        exclusions: snapshot
+            .exclusions
+            .counts()
+            .iter()
+            .map(|rule| exclusion(rule))
+            .collect(),
         journals,
         streams,
     };
@@ -133,6 +150,14 @@ fn input<'s>(input: &'s InputSnapshot<'_>) -> InputStatus<'s> {
             .map(|reason| (reason.as_str(), counts.rejected[reason.index()]))
             .into(),
         balanced: counts.balances(),
+    }
+}
+
+fn exclusion(rule: &ExclusionCounts) -> ExclusionStatus<'_> {
+    ExclusionStatus {
+        rule: &rule.name,
+        events: rule.events.load(Ordering::Relaxed),
+        bytes: rule.bytes.load(Ordering::Relaxed),
     }
 }
 

@@ -21,6 +21,8 @@ use crate::control::observed::{
     Observed, ObservedInput, ObservedJournal, ObservedKind, ObservedStream,
 };
 use crate::event::InputId;
+use crate::filter::exclusions::Exclusions;
+use crate::filter::tree::{Expr, Literal};
 use crate::ingest::door::GateState;
 use crate::ingest::http::{HttpCounters, RefusalReason};
 use crate::ingest::tcp::TcpCounters;
@@ -62,6 +64,7 @@ impl Node {
             internal: Arc::default(),
             internal_tail: Arc::new(Tail::new(1 << 20, Offset(0))),
             budget,
+            exclusions: Arc::new(ArcSwap::from_pointee(exclusions())),
             ready: Arc::new(AtomicBool::new(true)),
             codec: "stored",
         });
@@ -540,4 +543,12 @@ fn the_thread_ends_when_told_while_connections_are_open() {
     // The rest of the answer, and the end of the connection.
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
+}
+
+/// Two rules, of which the first has dropped two events.
+fn exclusions() -> Exclusions {
+    let rule = |name: &str| (name.into(), Expr::Literal(Literal::Bool(false)));
+    let exclusions = Exclusions::compile(vec![rule("noise"), rule("tests")], None);
+    exclusions.count(0, 2, 30);
+    exclusions
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// A rule that does not compile. Displays as the message with line and column, the line, a caret, and the suggestion:
 ///
 /// ```text
-/// line 1, column 16: expected an operator, found `=`
+/// line 1, column 13: expected an operator, found `=`
 ///   $d.severity = 'critical'
 ///               ^
 ///   did you mean `==`?

@@ -92,6 +92,7 @@ impl OpenNode {
             internal: internal_counters,
             internal_tail,
             budget: ground.budget.clone(),
+            exclusions: Arc::clone(&ground.rules.exclusions),
             ready: Arc::default(),
             codec: best_codec(CompressionLevel::FASTEST).name(),
         });

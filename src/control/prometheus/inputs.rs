@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Page;
 use crate::control::observed::{ObservedInput, ObservedKind};
 use crate::control::snapshot::{InputSnapshot, Snapshot};
+use crate::filter::exclusions::{ExclusionCounts, Exclusions};
 use crate::ingest::http::{HttpCounters, RefusalReason};
 use crate::ingest::tcp::TcpCounters;
 use crate::metrics::ledger::{InputCounts, RejectReason};
@@ -14,6 +15,7 @@ use crate::metrics::ledger::{InputCounts, RejectReason};
 /// Writes them.
 pub(super) fn write(page: &mut Page<'_>, snapshot: &Snapshot<'_>) -> fmt::Result {
     ledger(page, &snapshot.inputs)?;
+    exclusions(page, &snapshot.exclusions)?;
     let observed: Vec<_> = snapshot
         .inputs
         .iter()
@@ -74,6 +76,26 @@ fn ledger(page: &mut Page<'_>, inputs: &[InputSnapshot<'_>]) -> fmt::Result {
         "weir_input_rejected_lines_total",
         "Lines refused for good; each is in the internal journal",
         rejected,
+    )
+}
+
+fn exclusions(page: &mut Page<'_>, rules: &Exclusions) -> fmt::Result {
+    let mut counter = |name, help, of: fn(&ExclusionCounts) -> u64| {
+        let samples = rules
+            .counts()
+            .iter()
+            .map(|rule| ([("rule", &*rule.name)], of(rule)));
+        page.counter(name, help, samples)
+    };
+    counter(
+        "weir_exclusion_rule_events_total",
+        "Events that an exclusion rule of the node has dropped since start, those whose fate is not yet durable included",
+        |rule| rule.events.load(Ordering::Relaxed),
+    )?;
+    counter(
+        "weir_exclusion_rule_bytes_total",
+        "Bytes of these events, without line ends",
+        |rule| rule.bytes.load(Ordering::Relaxed),
     )
 }
 
