@@ -19,5 +19,6 @@ mod load;
 mod peers;
 mod receiver;
 mod restart;
+mod rules;
 mod scene;
 mod systemd;
