@@ -1,7 +1,7 @@
 //! Exact decimals of any size: slow and obvious.
 //!
-//! Owns: the order of two numbers written in decimal. Promises: exact, with exponents of any length, in time and memory
-//! linear in the texts. Shares no code with the rule engine.
+//! Owns: the order of two numbers written in decimal. Promises: exact, with exponents of any length that count as at
+//! most 10^36 on either side, in time and memory linear in the texts. Shares no code with the rule engine.
 
 use std::cmp::Ordering;
 
@@ -30,7 +30,7 @@ impl Decimal {
         while digits.last() == Some(&b'0') {
             digits.pop();
         }
-        let exponent = Integer::parse(exponent)?;
+        let exponent = Integer::parse(exponent)?.within_bound();
         if digits.is_empty() {
             return Some(Self {
                 negative: false,
@@ -129,6 +129,17 @@ impl Integer {
         ))
     }
 
+    /// Exponents end at ±10^36.
+    fn within_bound(self) -> Self {
+        let mut bound = Self::from_i64(1);
+        bound.digits.splice(0..0, [0; 36]);
+        if magnitude_order(&self.digits, &bound.digits) == Ordering::Greater {
+            bound.negative = self.negative;
+            return bound;
+        }
+        self
+    }
+
     fn from_i64(number: i64) -> Self {
         Self::parse(&number.to_string()).expect("a number is written as a number")
     }
@@ -212,11 +223,8 @@ mod tests {
     #[test]
     fn numbers_are_in_the_order_of_their_values() {
         let many = "9".repeat(300);
-        let huge = format!("1e{many}");
-        let huger = format!("1e1{}", "0".repeat(300));
-        let almost_huger = format!("0.99e1{}", "0".repeat(300));
-        let tiny = format!("1e-{many}");
-        let minus_huge = format!("-{huge}");
+        let (huge, tiny) = (format!("1e{many}"), format!("1e-{many}"));
+        let (huger, minus_huge) = (format!("1.1e{many}"), format!("-{huge}"));
         let ordered = [
             minus_huge.as_str(),
             "-1e999999999",
@@ -237,8 +245,8 @@ mod tests {
             "1e20",
             "123456789012345678901234567890",
             "1e999999999",
+            "1e999999999999999999999999999999999999",
             huge.as_str(),
-            almost_huger.as_str(),
             huger.as_str(),
         ];
         let numbers: Vec<Decimal> = ordered
@@ -278,6 +286,12 @@ mod tests {
             "100", "1e2", "1E+2", "0.1e3", "1000e-1", "100.000", "+100", "0100", "100.",
         ]);
         check(&["-1.5", "-15e-1", "-0.15E1", "-.15e0001"]);
+        let bound = format!("1e1{}", "0".repeat(36));
+        check(&[
+            &bound,
+            "1e9999999999999999999999999999999999999",
+            &bound.replace("e1", "e0002"),
+        ]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) fn call(function: Function, arguments: &[Value]) -> Value {
 
 fn time(function: Function, arguments: &[Value]) -> Option<i128> {
     match function {
-        Function::FromUnixTime => time_of_milliseconds(arguments[0].number()?),
+        Function::FromUnixTime => time_of_milliseconds(finite(&arguments[0])?),
         _ => None,
     }
 }
@@ -42,7 +42,7 @@ fn time(function: Function, arguments: &[Value]) -> Option<i128> {
 /// Functions that yield a string.
 fn of_texts(function: Function, arguments: &[Value]) -> Option<String> {
     let string = |index: usize| arguments.get(index)?.text();
-    let number = |index: usize| arguments.get(index)?.number();
+    let number = |index: usize| finite(arguments.get(index)?);
     match function {
         Function::Concat => arguments.iter().map(Value::text).collect(),
         Function::ToLowerCase => Some(string(0)?.to_lowercase()),
@@ -52,7 +52,7 @@ fn of_texts(function: Function, arguments: &[Value]) -> Option<String> {
         Function::TrimEnd => Some(string(0)?.trim_end().to_owned()),
         Function::Substr => {
             let count = match arguments.get(2) {
-                Some(count) => count.number()?,
+                Some(count) => finite(count)?,
                 None => f64::INFINITY,
             };
             substring(string(0)?, number(1)?.trunc(), count.trunc())
@@ -67,11 +67,11 @@ fn of_texts(function: Function, arguments: &[Value]) -> Option<String> {
                 .next()
         }
         Function::PadLeft => {
-            let filling = padding(string(0)?, number(1)?, string(2)?)?;
+            let filling = padding(string(0)?, number(1)?, string(2)?);
             Some(filling + string(0)?)
         }
         Function::PadRight => {
-            let filling = padding(string(0)?, number(1)?, string(2)?)?;
+            let filling = padding(string(0)?, number(1)?, string(2)?);
             Some(string(0)?.to_owned() + &filling)
         }
         Function::Chr => {
@@ -91,7 +91,7 @@ fn of_texts(function: Function, arguments: &[Value]) -> Option<String> {
 /// Functions that yield a number.
 fn of_numbers(function: Function, arguments: &[Value]) -> Option<f64> {
     let string = |index: usize| arguments.get(index)?.text();
-    let number = |index: usize| arguments.get(index)?.number();
+    let number = |index: usize| finite(arguments.get(index)?);
     match function {
         Function::Length => Some(string(0)?.chars().count() as f64),
         Function::IndexOf => Some(index_of(string(0)?, string(1)?)),
@@ -108,7 +108,7 @@ fn of_numbers(function: Function, arguments: &[Value]) -> Option<f64> {
         Function::Floor => Some(number(0)?.floor()),
         Function::Round => {
             let digits = match arguments.get(1) {
-                Some(digits) => digits.number()?.trunc(),
+                Some(digits) => finite(digits)?.trunc(),
                 None => 0.0,
             };
             round(number(0)?, digits)
@@ -124,6 +124,11 @@ fn of_numbers(function: Function, arguments: &[Value]) -> Option<f64> {
         Function::FromBase => from_base(string(0)?, number(1)?),
         _ => None,
     }
+}
+
+/// A number within `f64`.
+fn finite(argument: &Value) -> Option<f64> {
+    argument.number().filter(|number| number.is_finite())
 }
 
 /// `Expr::Arithmetic`.
@@ -181,18 +186,10 @@ fn index_of(text: &str, wanted: &str) -> f64 {
 }
 
 /// What has to stand before or behind the text to make it `width` characters long.
-fn padding(text: &str, width: f64, fill: &str) -> Option<String> {
-    let width = whole(width)?;
-    if !(0..=1024).contains(&width) {
-        return None;
-    }
-    let missing = usize::try_from(width)
-        .ok()?
-        .saturating_sub(text.chars().count());
-    if missing > 0 && fill.is_empty() {
-        return None;
-    }
-    Some(fill.chars().cycle().take(missing).collect())
+fn padding(text: &str, width: f64, fill: &str) -> String {
+    let missing = width.trunc().min(1024.0) - text.chars().count() as f64;
+    // A negative float becomes 0.
+    fill.chars().cycle().take(missing as usize).collect()
 }
 
 fn round(number: f64, digits: f64) -> Option<f64> {
@@ -208,7 +205,7 @@ fn round(number: f64, digits: f64) -> Option<f64> {
 }
 
 fn extreme(arguments: &[Value], better: fn(f64, f64) -> f64) -> Option<f64> {
-    let numbers: Vec<f64> = arguments.iter().map(Value::number).collect::<Option<_>>()?;
+    let numbers: Vec<f64> = arguments.iter().map(finite).collect::<Option<_>>()?;
     numbers.into_iter().reduce(better)
 }
 
@@ -231,8 +228,8 @@ fn from_base(text: &str, radix: f64) -> Option<f64> {
             return None;
         }
     }
-    let number = number as f64;
-    Some(if negative { -number } else { number })
+    let whole = i64::try_from(number).ok()?;
+    Some(if negative { -whole } else { whole } as f64)
 }
 
 fn to_base(number: f64, radix: f64) -> Option<String> {

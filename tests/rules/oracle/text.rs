@@ -106,7 +106,8 @@ pub(crate) fn network(text: &str, prefix: f64) -> Option<String> {
     if prefix < 0.0 || prefix > address_bits.len() as f64 {
         return None;
     }
-    address_bits[prefix as usize..].fill(false);
+    let prefix = prefix as usize;
+    address_bits[prefix..].fill(false);
     let number = address_bits
         .iter()
         .fold(0_u128, |sum, &bit| sum << 1 | u128::from(bit));

@@ -178,7 +178,7 @@ impl Value {
             Self::String(_) => self
                 .numeric_text()
                 .map_or(Self::Null, |text| Self::Written(text.to_owned())),
-            Self::Bool(value) => Self::Calculated(if *value { 1.0 } else { 0.0 }),
+            Self::Bool(value) => Self::Written(u8::from(*value).to_string()),
             Self::Timestamp(time) => Self::calculated(milliseconds(*time)),
             _ => Self::Null,
         }
@@ -271,9 +271,14 @@ pub(crate) fn milliseconds(time: i128) -> f64 {
     time.div_euclid(MILLISECOND) as f64
 }
 
-/// The time so many milliseconds after 1970.
+/// The time so many milliseconds after 1970, truncated to nanoseconds.
 pub(crate) fn time_of_milliseconds(number: f64) -> Option<i128> {
-    number.is_finite().then_some((number * 1e6) as i128)
+    if number.is_nan() || number.abs() >= 1e31 {
+        return None;
+    }
+    // Apart, because a product of all of it would be rounded.
+    let (whole, fraction) = (number.trunc(), number.fract());
+    Some(whole as i128 * MILLISECOND + (fraction * 1e6) as i128)
 }
 
 /// RFC 3339 with `Z` and as many fraction digits as the time needs: none, 3, 6 or 9.
@@ -424,7 +429,7 @@ mod tests {
         check(string(" 1e3\n"), Type::Number, written("1e3"));
         check(string("0x1"), Type::Number, Value::Null);
         check(string(".5"), Type::Number, Value::Null);
-        check(Value::Bool(true), Type::Number, Value::Calculated(1.0));
+        check(Value::Bool(true), Type::Number, written("1"));
         check(Value::Timestamp(-1), Type::Number, Value::Calculated(-1.0));
         check(Value::Severity(Severity::Info), Type::Number, Value::Null);
         check(string("TRUE"), Type::Bool, Value::Bool(true));
