@@ -162,8 +162,8 @@ pub enum Expr {
     /// A test of a string against a string; false when either is no string. Operands: what is searched, what for.
     Text(TextTest, Box<Expr>, Box<Expr>),
     /// `keypath ~ 'phrase'`: the value's text holds the phrase somewhere, [folded](fold). The text of a string is
-    /// the string, of a number or boolean its own characters, of a container its raw characters with the escapes in
-    /// its strings [decoded](Expr::Anywhere); of null there is none, and the test is false.
+    /// the string, of a container its raw characters with the escapes in its strings [decoded](Expr::Anywhere), of
+    /// any other value as [`Expr::Cast`] has it; of null there is none, and the test is false.
     Phrase(Box<Expr>, Box<str>),
     /// A regular expression (of the `regex` crate, Unicode) is found somewhere in the string; false when it is no
     /// string.

@@ -74,12 +74,10 @@ impl Trees<'_> {
                 Expr::Text(test, searched, Box::new(self.operand(Type::String, 1)))
             }
             10 => {
-                // A time or a severity has no text of its own; a parser makes it one with a cast.
                 let operand = if self.random.percent(60) {
-                    Expr::Field(self.words.text_field(self.random))
+                    Expr::Field(self.words.field(self.random))
                 } else {
-                    let of = self.random.pick(&[Type::Bool, Type::Number, Type::String]);
-                    self.value(of, depth)
+                    self.any_value(depth)
                 };
                 Expr::Phrase(Box::new(operand), self.words.string(self.random).into())
             }

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use regex::Regex;
 use weir::event::Labels;
-use weir::filter::tree::{Compare, Expr, Field, Function, Label, Path, Source, Term, TextTest};
+use weir::filter::tree::{Compare, Expr, Field, Function, Label, Path, Source, Term, TextTest, Type};
 use weir::position::Timestamp;
 
 use crate::json::{Document, Kind, Node};
@@ -75,8 +75,9 @@ impl<'e> Subject<'e> {
             Expr::Phrase(operand, phrase) => Some(match self.value(operand) {
                 Value::Container(text) => text::holds_phrase(&text, phrase),
                 value => value
-                    .characters()
-                    .is_some_and(|text| text::holds_phrase(&text, phrase)),
+                    .cast(Type::String)
+                    .text()
+                    .is_some_and(|text| text::holds_phrase(text, phrase)),
             }),
             Expr::Matches(operand, pattern) => Some(
                 self.value(operand)
