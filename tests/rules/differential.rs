@@ -8,6 +8,7 @@ use std::fmt;
 use weir::event::Labels;
 use weir::filter::tree::Expr;
 use weir::filter::{self, Evaluator, Polarity, Program, Rule};
+use weir::os::simd::Level;
 use weir::position::Timestamp;
 
 use crate::generate::events::Event;
@@ -50,28 +51,42 @@ pub(crate) struct Disagreement {
     engine: bool,
 }
 
-/// Runs one case.
+/// An evaluator for each set of instructions that this CPU has, and a portable one.
+pub(crate) fn evaluators() -> Vec<Evaluator> {
+    let levels = Level::available().into_iter().map(Some);
+    levels.chain([None]).map(Evaluator::with_level).collect()
+}
+
+/// Runs one case. Rules are asked in any order, at times twice, as streams do.
 ///
 /// # Errors
 /// The first disagreement, made smaller.
 pub(crate) fn case(
     random: &mut Random,
-    evaluator: &mut Evaluator,
+    evaluators: &mut [Evaluator],
 ) -> Result<Tally, Box<Disagreement>> {
-    let events: Vec<Event> = (0..random.between(1, EVENTS_MAX))
-        .map(|_| Event::random(random))
-        .collect();
+    let mut events = Vec::new();
+    let mut vocabularies = Vec::new();
+    for _ in 0..random.between(1, EVENTS_MAX) {
+        let event = Event::random(random);
+        vocabularies.push(Vocabulary::of(&event));
+        events.push(event);
+    }
     let mut rules = Vec::new();
     for _ in 0..random.between(1, RULES_MAX) {
-        let event = &events[random.index(events.len())];
-        rules.push(trees::rule(random, &Vocabulary::of(event)));
+        let words = &vocabularies[random.index(vocabularies.len())];
+        rules.push(trees::rule(random, words));
     }
     let program = Program::compile(rules.clone());
     let mut tally = Tally::default();
     for event in &events {
         let subject = subject(event);
+        let evaluator = &mut evaluators[random.index(evaluators.len())];
         let mut evaluation = evaluator.begin(&program, borrowed(event));
-        for (index, rule) in rules.iter().enumerate() {
+        let first = random.index(rules.len());
+        for asked in first..first + rules.len() + random.index(2) {
+            let index = asked % rules.len();
+            let rule = &rules[index];
             let engine = evaluation.matches(index);
             let passes = subject.passes(&rule.condition);
             let undone =
@@ -102,10 +117,13 @@ fn expected(rule: &Rule, event: &Event) -> bool {
         && !(rule.polarity == Polarity::Drop && subject.is_ambiguous(&rule.condition))
 }
 
-/// What the engine says of the rule alone.
-fn answer(rule: &Rule, event: &Event) -> bool {
+/// Whether some evaluator answers otherwise for the rule alone.
+fn is_wrong(rule: &Rule, event: &Event) -> bool {
     let program = Program::compile(vec![rule.clone()]);
-    Evaluator::new().begin(&program, borrowed(event)).matches(0)
+    let expected = expected(rule, event);
+    evaluators()
+        .iter_mut()
+        .any(|evaluator| evaluator.begin(&program, borrowed(event)).matches(0) != expected)
 }
 
 fn subject(event: &Event) -> Subject<'_> {
@@ -123,8 +141,7 @@ fn borrowed(event: &Event) -> filter::Event<'_> {
 impl Disagreement {
     /// The same with less of the rule and the line, as long as the rule alone still shows it.
     fn smaller(mut self) -> Self {
-        let shows = |rule: &Rule, event: &Event| answer(rule, event) != expected(rule, event);
-        if !shows(&self.rule, &self.event) {
+        if !is_wrong(&self.rule, &self.event) {
             return self;
         }
         loop {
@@ -147,9 +164,9 @@ impl Disagreement {
             });
             let Some((rule, event)) = conditions
                 .chain(lines)
-                .find(|(rule, event)| shows(rule, event))
+                .find(|(rule, event)| is_wrong(rule, event))
             else {
-                self.engine = answer(&self.rule, &self.event);
+                self.engine = !expected(&self.rule, &self.event);
                 return self;
             };
             (self.rule, self.event) = (rule, event);
@@ -261,10 +278,10 @@ mod tests {
 
     /// Runs these cases; returns what came of them and what went wrong.
     fn run(seeds: impl Iterator<Item = u64>) -> (Tally, Vec<String>) {
-        let mut evaluator = Evaluator::new();
+        let mut evaluators = evaluators();
         let (mut sum, mut wrong) = (Tally::default(), Vec::new());
         for seed in seeds {
-            match case(&mut Random::new(seed), &mut evaluator) {
+            match case(&mut Random::new(seed), &mut evaluators) {
                 Ok(tally) => sum.add(tally),
                 Err(disagreement) => wrong.push(format!(
                     "WEIR_RULES_SEED={seed} WEIR_RULES_CASES=1\n{disagreement}"

@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 
 use regex::Regex;
 use weir::event::Labels;
-use weir::filter::tree::{Compare, Expr, Field, Function, Label, Path, Source, Term, TextTest, Type};
+use weir::filter::tree::{
+    Compare, Expr, Field, Function, Label, Path, Source, Term, TextTest, Type,
+};
 use weir::position::Timestamp;
 
 use crate::json::{Document, Kind, Node};
