@@ -7,6 +7,7 @@
 mod array;
 mod compile;
 mod describe;
+pub mod dpxl;
 pub mod error;
 mod eval;
 mod functions;
