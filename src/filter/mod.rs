@@ -14,6 +14,7 @@ mod functions;
 mod index;
 mod number;
 mod paths;
+pub mod query;
 #[cfg(test)]
 mod tests;
 pub mod text;
