@@ -20,7 +20,7 @@ impl Random {
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         Self {
             bytes: bytes.to_vec(),
-            state: 0,
+            ..Self::new(0)
         }
     }
 

@@ -75,9 +75,9 @@ impl Sample {
     fn labels(&self) -> Labels {
         let mut labels = Labels::of_input(InputId(1));
         for label in self.1 {
-            let (name, value) = label.split_once('=').unwrap();
+            let (name, value) = label.split_once('=').expect("a label is name=value");
             if name == "event_time" {
-                labels.event_time = Some(Timestamp(value.parse().unwrap()));
+                labels.event_time = Some(Timestamp(value.parse().expect("microseconds")));
                 continue;
             }
             let place = match name {
@@ -378,6 +378,11 @@ fn expressions_of_dpxl_deliver_what_they_say() {
         &line(r#"{"country":"de"}"#),
         &line(r#"{"country":"gr"}"#),
     );
+}
+
+#[test]
+fn expressions_of_dpxl_with_patterns_severities_and_casts_deliver_what_they_say() {
+    let line = |line: &'static str| Sample(line, &[]);
     dpxl(
         "<v1> kubernetes.pod_name.matches(/^kafka-[0-9]+/)",
         &line(r#"{"kubernetes":{"pod_name":"kafka-12-x"}}"#),
@@ -472,6 +477,11 @@ fn expressions_of_the_streaming_pages_deliver_what_they_say() {
         &POLICY_READ,
         &STREAM_FAILURE,
     );
+}
+
+#[test]
+fn expressions_of_dataprime_deliver_what_they_say() {
+    let line = |line: &'static str| Sample(line, &[]);
     dpxl(
         "ipInSubnet($d.initiator.host.address,'192.0.2.5/24')",
         &LOGIN,

@@ -4,8 +4,6 @@
 //! every form; strings that look like something else, or cross the borders of the engine's chunks of 64 and 512 bytes
 //! with quotes and backslashes; white space; nesting to the limit. Promises: every line is one that `validate` accepts.
 
-use std::fmt::Write as _;
-
 use weir::event::{InputId, Labels};
 use weir::limits::NESTING_DEPTH_MAX;
 use weir::position::Timestamp;
@@ -204,12 +202,23 @@ impl Writer<'_> {
     }
 
     fn object(&mut self, depth: usize) {
+        let most = if depth >= 4 { 8 } else { 4 };
+        // A wide object now and then, so that what a rule asks for comes late.
+        let members = if self.random.percent(2) {
+            self.random.between(20, 80)
+        } else {
+            self.random.between(0, most)
+        };
         self.out.push('{');
         self.space();
-        for member in 0..self.random.index(if depth >= 4 { 9 } else { 5 }) {
+        for member in 0..members {
             if member > 0 {
                 self.out.push(',');
                 self.space();
+            }
+            if members > most && self.random.percent(90) {
+                self.out.push_str(&format!("\"k{member}\":{member}"));
+                continue;
             }
             self.key();
             self.value(depth - 1);
@@ -221,6 +230,8 @@ impl Writer<'_> {
     fn key(&mut self) {
         if self.random.percent(2) {
             self.out.push_str(r#""\uD800""#);
+        } else if self.random.percent(1) {
+            self.long_string();
         } else {
             let keys = if self.random.percent(60) {
                 &KEYS[..3]
@@ -275,15 +286,15 @@ impl Writer<'_> {
                 // An exponent of hundreds of digits.
                 let digits = "7".repeat(self.random.between(30, 300));
                 let sign = self.random.pick(&["", "-", "+"]);
-                let _ = write!(self.out, "-3.5e{sign}{digits}");
+                self.out.push_str(&format!("-3.5e{sign}{digits}"));
             }
             1 => {
                 let digits = "8".repeat(self.random.between(15, 90));
-                let _ = write!(self.out, "{digits}.25");
+                self.out.push_str(&format!("{digits}.25"));
             }
             2..=4 => {
                 let number = self.random.index(1000);
-                let _ = write!(self.out, "{number}");
+                self.out.push_str(&format!("{number}"));
             }
             _ => {
                 let number = self.random.pick(&NUMBERS);
@@ -318,11 +329,11 @@ impl Writer<'_> {
 
     fn escape(&mut self, character: char) {
         for unit in character.encode_utf16(&mut [0; 2]) {
-            let _ = if self.random.percent(50) {
-                write!(self.out, "\\u{unit:04x}")
+            self.out.push_str(&if self.random.percent(50) {
+                format!("\\u{unit:04x}")
             } else {
-                write!(self.out, "\\u{unit:04X}")
-            };
+                format!("\\u{unit:04X}")
+            });
         }
     }
 

@@ -59,9 +59,8 @@ impl Trees<'_> {
             7 => {
                 let of = self.random.pick(&TYPES);
                 let operand = Box::new(self.operand(of, depth));
-                let list = (0..self.random.index(5))
-                    .map(|_| self.operand(of, 1))
-                    .collect();
+                let items = self.random.pick(&[0, 1, 2, 2, 3, 4, 5, 9, 30]);
+                let list = (0..items).map(|_| self.operand(of, 1)).collect();
                 Expr::In(operand, list)
             }
             8 | 9 => {

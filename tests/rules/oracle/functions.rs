@@ -82,7 +82,7 @@ fn of_texts(function: Function, arguments: &[Value]) -> Option<String> {
         Function::UrlDecode => text::url_decode(string(0)?),
         Function::EncodeBase64 => Some(text::base64_encode(string(0)?)),
         Function::DecodeBase64 => text::base64_decode(string(0)?),
-        Function::IpPrefix => text::network(string(0)?, number(1)?),
+        Function::IpPrefix => text::network(string(0)?, count_of(number(1)?)?),
         Function::ToBase => to_base(number(0)?, number(1)?),
         _ => None,
     }
@@ -161,7 +161,16 @@ pub(crate) fn arithmetic(operator: Arithmetic, left: &Value, right: &Value) -> V
 /// A number truncated towards zero, when it is one of at most 2^53.
 fn whole(number: f64) -> Option<i64> {
     let number = number.trunc();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number of at most 2^53 fits"
+    )]
     (number.abs() <= WHOLE_MAX).then_some(number as i64)
+}
+
+/// A number truncated towards zero, when it is not negative.
+fn count_of(number: f64) -> Option<usize> {
+    usize::try_from(whole(number)?).ok()
 }
 
 fn substring(text: &str, from: f64, count: f64) -> Option<String> {
@@ -169,7 +178,7 @@ fn substring(text: &str, from: f64, count: f64) -> Option<String> {
     if from < 0.0 || from > characters.len() as f64 || count < 0.0 {
         return None;
     }
-    let behind = &characters[from as usize..];
+    let behind = &characters[count_of(from)?..];
     let taken = behind
         .iter()
         .zip(0_u32..)
@@ -188,15 +197,17 @@ fn index_of(text: &str, wanted: &str) -> f64 {
 /// What has to stand before or behind the text to make it `width` characters long.
 fn padding(text: &str, width: f64, fill: &str) -> String {
     let missing = width.trunc().min(1024.0) - text.chars().count() as f64;
-    // A negative float becomes 0.
-    fill.chars().cycle().take(missing as usize).collect()
+    fill.chars()
+        .cycle()
+        .take(count_of(missing).unwrap_or(0))
+        .collect()
 }
 
 fn round(number: f64, digits: f64) -> Option<f64> {
     if digits.abs() > 15.0 {
         return None;
     }
-    let factor = 10_f64.powi(digits.abs() as i32);
+    let factor = 10_f64.powi(i32::try_from(whole(digits.abs())?).ok()?);
     Some(if digits < 0.0 {
         (number / factor).round() * factor
     } else {
@@ -210,8 +221,8 @@ fn extreme(arguments: &[Value], better: fn(f64, f64) -> f64) -> Option<f64> {
 }
 
 fn base(base: f64) -> Option<u32> {
-    let base = base.trunc();
-    (2.0..=36.0).contains(&base).then_some(base as u32)
+    let base = u32::try_from(whole(base)?).ok()?;
+    (2..=36).contains(&base).then_some(base)
 }
 
 fn from_base(text: &str, radix: f64) -> Option<f64> {
@@ -391,7 +402,7 @@ mod tests {
             &[text("0123456789abCDEF0123456789abcdef")],
             &Value::Bool(false),
         );
-        check(IsUuid, &[null.clone()], &Value::Bool(false));
+        check(IsUuid, std::slice::from_ref(&null), &Value::Bool(false));
         check(IsUuid, &[container], &Value::Bool(false));
         check(
             ToUnixTime,

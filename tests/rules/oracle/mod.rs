@@ -32,7 +32,7 @@ pub(crate) struct Subject<'e> {
 impl<'e> Subject<'e> {
     /// The line is one JSON object, the label `meta` one when it is there.
     pub(crate) fn new(line: &[u8], labels: &'e Labels, received: Timestamp) -> Self {
-        let meta = present(labels.meta.as_ref());
+        let meta = present(labels.meta.as_deref());
         Self {
             line: Document::parse(line).expect("the line is JSON"),
             meta: meta.map(|meta| Document::parse(meta.as_bytes()).expect("meta is JSON")),
@@ -172,14 +172,14 @@ impl<'e> Subject<'e> {
     fn label(&self, label: Label) -> Option<String> {
         let labels = self.labels;
         let text = present(match label {
-            Label::Application => labels.application.as_ref(),
-            Label::Subsystem => labels.subsystem.as_ref(),
-            Label::Host => labels.host.as_ref(),
-            Label::Level => labels.level.as_ref(),
-            Label::Env => labels.env.as_ref(),
-            Label::Tags => labels.tags.as_ref(),
-            Label::Sender => labels.sender.as_ref(),
-            Label::Peer => labels.peer.as_ref(),
+            Label::Application => labels.application.as_deref(),
+            Label::Subsystem => labels.subsystem.as_deref(),
+            Label::Host => labels.host.as_deref(),
+            Label::Level => labels.level.as_deref(),
+            Label::Env => labels.env.as_deref(),
+            Label::Tags => labels.tags.as_deref(),
+            Label::Sender => labels.sender.as_deref(),
+            Label::Peer => labels.peer.as_deref(),
         })?;
         if label == Label::Peer
             && let Ok(peer) = text.parse::<SocketAddr>()
@@ -236,8 +236,8 @@ impl<'e> Subject<'e> {
 }
 
 /// A label that is there; empty text counts as absent.
-fn present(label: Option<&Box<str>>) -> Option<&str> {
-    label.map(|text| &**text).filter(|text| !text.is_empty())
+fn present(label: Option<&str>) -> Option<&str> {
+    label.filter(|text| !text.is_empty())
 }
 
 fn nanoseconds(time: Timestamp) -> i128 {
