@@ -93,7 +93,12 @@ impl Arguments<'_, '_> {
 
     /// A position or count, truncated towards zero.
     fn whole(&self, at: usize) -> Option<i128> {
-        truncated(self.number(at)?)
+        let number = self.number(at)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the fraction is meant to go, and beyond the range any number is too large a position"
+        )]
+        Some(number as i128)
     }
 
     fn numbers(&self) -> Option<Vec<f64>> {
