@@ -4,37 +4,42 @@
 //! group. Promises: bits are set only for bytes of the line; of a valid line they are right, of any other bytes they
 //! are some bits. Leaves to others: what the masks mean for keys and values ([`walk`](super::walk)).
 
-use crate::os::simd::{CHUNK_BYTES, ClassTable, Classes, Planes, Vector};
+use crate::os::simd::{CHUNK_BYTES, ClassTable, Classes, Job, Level, Planes, Vector};
 
 /// Chunks of one group, whatever the vector width.
-pub(super) const GROUP_CHUNKS: usize = 8;
+const GROUP_CHUNKS: usize = 8;
 const GROUP_BYTES: usize = GROUP_CHUNKS * CHUNK_BYTES;
 
-/// The masks of 512 bytes; bit `i` of word `w` speaks of byte `64 w + i`.
-#[derive(Clone, Copy, Default)]
-struct Group {
-    /// Quotes that begin or end a string.
-    quote: [u64; GROUP_CHUNKS],
-    /// Outside strings: colons and brackets.
-    stop: [u64; GROUP_CHUNKS],
-    /// Outside strings: `{` and `[`.
-    open: [u64; GROUP_CHUNKS],
-    /// Outside strings: `}` and `]`.
-    close: [u64; GROUP_CHUNKS],
-}
-
-/// The masks of one line, as far as they have been asked for. Its memory is used again for the next line.
+/// The masks of one line, as far as they have been asked for. Bit `i` of word `w` speaks of byte `64 w + i`. The memory
+/// is used again for the next line.
 #[derive(Default)]
 pub(super) struct Index {
-    groups: Vec<Group>,
-    /// Groups that belong to this line; those behind are of earlier lines.
+    /// Quotes that begin or end a string. Word `w` is in place `w + 1`, so that there is a word before each.
+    quote: Vec<u64>,
+    /// Outside strings: colons and brackets.
+    stop: Vec<u64>,
+    /// Outside strings: `{` and `[`.
+    open: Vec<u64>,
+    /// Outside strings: `}` and `]`.
+    close: Vec<u64>,
+    /// Words that belong to this line; those behind are of earlier lines.
     ready: usize,
     /// 1 when the next group begins within a string.
     in_string: u64,
     /// 1 when the first byte of the next group is escaped.
     after_escape: u64,
-    /// A backslash was seen in a ready group.
+    /// A backslash was seen in a ready word.
     backslash: bool,
+}
+
+/// The ready words.
+#[derive(Clone, Copy)]
+pub(super) struct Masks<'a> {
+    /// One word more: word `w` is in place `w + 1`.
+    quote: &'a [u64],
+    pub(super) stop: &'a [u64],
+    open: &'a [u64],
+    close: &'a [u64],
 }
 
 const QUOTE: u8 = 1 << 0;
@@ -60,13 +65,20 @@ impl ClassTable for Structure {
 }
 
 impl Index {
-    /// Forgets the line.
+    /// Turns to a line of this length.
     #[inline]
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, line_bytes: usize) {
         self.ready = 0;
         self.in_string = 0;
         self.after_escape = 0;
         self.backslash = false;
+        let words = line_bytes.div_ceil(GROUP_BYTES) * GROUP_CHUNKS;
+        if self.quote.len() <= words {
+            self.quote.resize(words + 1, 0);
+            for masks in [&mut self.stop, &mut self.open, &mut self.close] {
+                masks.resize(words, 0);
+            }
+        }
     }
 
     /// True when a backslash is in what is ready.
@@ -75,104 +87,139 @@ impl Index {
         self.backslash
     }
 
-    /// Makes `word` ready; false when the line ends before it.
+    /// What is ready.
     #[inline(always)]
-    pub(super) fn reach<V: Vector>(&mut self, v: V, line: &[u8], word: usize) -> bool {
-        while word >= self.ready * GROUP_CHUNKS {
-            if self.ready * GROUP_BYTES >= line.len() {
-                return false;
-            }
-            self.extend(v, line);
+    pub(super) fn masks(&self) -> Masks<'_> {
+        Masks {
+            quote: &self.quote[..=self.ready],
+            stop: &self.stop[..self.ready],
+            open: &self.open[..self.ready],
+            close: &self.close[..self.ready],
+        }
+    }
+
+    /// Makes the next group ready; false when the line has ended.
+    #[inline]
+    pub(super) fn extend(&mut self, level: Option<Level>, line: &[u8]) -> bool {
+        let rest = line.get(self.ready * CHUNK_BYTES..).unwrap_or_default();
+        if rest.is_empty() {
+            return false;
+        }
+        let job = Extend {
+            index: self,
+            bytes: rest,
+        };
+        match level {
+            Some(level) => level.run(job),
+            None => job.run(Portable),
         }
         true
     }
+}
 
-    /// Makes the next group; there must be bytes for it.
+impl Masks<'_> {
+    /// The quotes of the 64 bytes that end with byte `at`: its own is the highest bit.
     #[inline(always)]
-    fn extend<V: Vector>(&mut self, v: V, line: &[u8]) {
-        if self.ready == self.groups.len() {
-            self.groups.push(Group::default());
-        }
-        let group = &mut self.groups[self.ready];
-        let mut chunk = 0;
-        while chunk < GROUP_CHUNKS {
-            let bytes = line
-                .get(self.ready * GROUP_BYTES + chunk * CHUNK_BYTES..)
-                .unwrap_or_default();
-            let Planes { planes, .. } = v.planes::<Structure>(bytes);
-            let [quote, backslash, stop, open, close, ..] = planes;
-            let within = !v.bits_from(bytes.len());
-            let mut quote = quote & within;
-            if v.any(backslash) || self.after_escape != 0 {
-                self.backslash = true;
-                let mut escaped = v.words(backslash);
-                for word in escaped.as_mut() {
-                    *word = escaped_by(*word, &mut self.after_escape);
-                }
-                quote = quote & !v.wide(&escaped);
-            }
-            let (inside, in_string) = v.parity(quote, self.in_string);
-            self.in_string = in_string;
-            let outside = within & !inside;
-            let end = chunk + V::GROUP_CHUNKS;
-            group.quote[chunk..end].copy_from_slice(v.words(quote).as_ref());
-            group.stop[chunk..end].copy_from_slice(v.words(stop & outside).as_ref());
-            group.open[chunk..end].copy_from_slice(v.words(open & outside).as_ref());
-            group.close[chunk..end].copy_from_slice(v.words(close & outside).as_ref());
-            chunk = end;
-        }
-        self.ready += 1;
+    pub(super) fn quotes_up_to(&self, at: usize) -> u64 {
+        let (word, bit) = (at / CHUNK_BYTES, at % CHUNK_BYTES);
+        self.quote[word + 1] << (63 - bit) | self.quote[word] >> 1 >> bit
     }
 
-    /// Colons and brackets of a ready word.
-    #[inline(always)]
-    pub(super) fn stops(&self, word: usize) -> u64 {
-        self.groups[word / GROUP_CHUNKS].stop[word % GROUP_CHUNKS]
-    }
-
-    /// Opening and closing brackets of a ready word.
-    #[inline(always)]
-    pub(super) fn brackets(&self, word: usize) -> (u64, u64) {
-        let group = &self.groups[word / GROUP_CHUNKS];
-        (
-            group.open[word % GROUP_CHUNKS],
-            group.close[word % GROUP_CHUNKS],
-        )
-    }
-
-    #[inline(always)]
-    fn quotes(&self, word: usize) -> u64 {
-        self.groups[word / GROUP_CHUNKS].quote[word % GROUP_CHUNKS]
-    }
-
-    /// The last quote before `at`, which is in a ready word.
-    #[inline(always)]
+    /// The last quote before `at`.
     pub(super) fn quote_before(&self, at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
-        let mut bits = self.quotes(word) & !(u64::MAX << (at % CHUNK_BYTES));
+        let mut bits = self.quote.get(word + 1)? & !(u64::MAX << (at % CHUNK_BYTES));
         while bits == 0 {
             word = word.checked_sub(1)?;
-            bits = self.quotes(word);
+            bits = self.quote[word + 1];
         }
         Some(word * CHUNK_BYTES + 63 - bits.leading_zeros() as usize)
     }
 
-    /// The first quote from `at` on.
+    /// The first ready quote from `at` on.
     #[inline(always)]
-    pub(super) fn quote_from<V: Vector>(&mut self, v: V, line: &[u8], at: usize) -> Option<usize> {
+    pub(super) fn quote_from(&self, at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
-        if !self.reach(v, line, word) {
-            return None;
-        }
-        let mut bits = self.quotes(word) & (u64::MAX << (at % CHUNK_BYTES));
+        let mut bits = self.quote.get(word + 1)? & (u64::MAX << (at % CHUNK_BYTES));
         while bits == 0 {
             word += 1;
-            if !self.reach(v, line, word) {
-                return None;
-            }
-            bits = self.quotes(word);
+            bits = *self.quote.get(word + 1)?;
         }
         Some(word * CHUNK_BYTES + bits.trailing_zeros() as usize)
+    }
+
+    /// Skips brackets from `at` on until `depth` containers, at least one, are closed: the place behind the last, or
+    /// the depth at the end of what is ready.
+    #[inline(always)]
+    pub(super) fn skip_containers(&self, at: usize, mut depth: u32) -> Result<usize, u32> {
+        let mut mask = u64::MAX << (at % CHUNK_BYTES);
+        for word in at / CHUNK_BYTES..self.stop.len() {
+            let (open, close) = (self.open[word] & mask, self.close[word] & mask);
+            let closes = close.count_ones();
+            if closes >= depth {
+                let (mut left, mut passed) = (close, 1);
+                while left != 0 {
+                    let below = left.wrapping_sub(1) & !left;
+                    if depth + (open & below).count_ones() == passed {
+                        return Ok(word * CHUNK_BYTES + left.trailing_zeros() as usize + 1);
+                    }
+                    passed += 1;
+                    left &= left - 1;
+                }
+            }
+            // It stays above 0: no closing bracket was that of the outermost container.
+            depth = depth + open.count_ones() - closes;
+            mask = u64::MAX;
+        }
+        Err(depth)
+    }
+}
+
+/// Makes the masks of one group.
+struct Extend<'a> {
+    index: &'a mut Index,
+    /// Of the line, from the group on.
+    bytes: &'a [u8],
+}
+
+impl Job for Extend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self, v: V) {
+        let Self { index, mut bytes } = self;
+        let (mut after_escape, mut in_string) = (index.after_escape, index.in_string);
+        let mut at = index.ready;
+        let group_end = at + GROUP_CHUNKS;
+        while at < group_end {
+            let Planes { planes, .. } = v.planes::<Structure>(bytes);
+            let [quote, backslash, stop, open, close, ..] = planes;
+            let within = !v.bits_from(bytes.len());
+            let mut quote = quote & within;
+            if v.any(backslash) || after_escape != 0 {
+                index.backslash = true;
+                let mut escaped = v.words(backslash);
+                for word in escaped.as_mut() {
+                    *word = escaped_by(*word, &mut after_escape);
+                }
+                quote = quote & !v.wide(&escaped);
+            }
+            let (inside, carried) = v.parity(quote, in_string);
+            in_string = carried;
+            let outside = within & !inside;
+            let end = at + V::GROUP_CHUNKS;
+            index.quote[at + 1..=end].copy_from_slice(v.words(quote).as_ref());
+            index.stop[at..end].copy_from_slice(v.words(stop & outside).as_ref());
+            index.open[at..end].copy_from_slice(v.words(open & outside).as_ref());
+            index.close[at..end].copy_from_slice(v.words(close & outside).as_ref());
+            at = end;
+            bytes = bytes
+                .get(V::GROUP_CHUNKS * CHUNK_BYTES..)
+                .unwrap_or_default();
+        }
+        index.ready = group_end;
+        index.after_escape = after_escape;
+        index.in_string = in_string;
     }
 }
 
