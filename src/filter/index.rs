@@ -1,13 +1,13 @@
 //! The index of a line: where its quotes, colons and brackets are, as bit masks.
 //!
-//! Owns: the masks, made lazily in groups of 512 bytes, and the bookkeeping of strings and escapes from group to
+//! Owns: the masks, made lazily in groups of 256 bytes, and the bookkeeping of strings and escapes from group to
 //! group. Promises: bits are set only for bytes of the line; of a valid line they are right, of any other bytes they
 //! are some bits. Leaves to others: what the masks mean for keys and values ([`walk`](super::walk)).
 
-use crate::os::simd::{CHUNK_BYTES, ClassTable, Classes, Job, Level, Planes, Vector};
+use crate::os::simd::{CHUNK_BYTES, ClassTable, Planes, Vector};
 
-/// Chunks of one group, whatever the vector width.
-const GROUP_CHUNKS: usize = 8;
+/// Chunks of one group: enough to work on side by side, few enough for a walk that ends early.
+const GROUP_CHUNKS: usize = 4;
 const GROUP_BYTES: usize = GROUP_CHUNKS * CHUNK_BYTES;
 
 /// The masks of one line, as far as they have been asked for. Bit `i` of word `w` speaks of byte `64 w + i`. The memory
@@ -24,7 +24,7 @@ pub(super) struct Index {
     close: Vec<u64>,
     /// Words that belong to this line; those behind are of earlier lines.
     ready: usize,
-    /// 1 when the next group begins within a string.
+    /// All bits set when the next group begins within a string.
     in_string: u64,
     /// 1 when the first byte of the next group is escaped.
     after_escape: u64,
@@ -32,37 +32,8 @@ pub(super) struct Index {
     backslash: bool,
 }
 
-/// The ready words.
-#[derive(Clone, Copy)]
-pub(super) struct Masks<'a> {
-    /// One word more: word `w` is in place `w + 1`.
-    quote: &'a [u64],
-    pub(super) stop: &'a [u64],
-    open: &'a [u64],
-    close: &'a [u64],
-}
-
-const QUOTE: u8 = 1 << 0;
-const BACKSLASH: u8 = 1 << 1;
-const STOP: u8 = 1 << 2;
-const OPEN: u8 = 1 << 3;
-const CLOSE: u8 = 1 << 4;
-
-struct Structure;
-
-impl ClassTable for Structure {
-    const CLASSES: Classes = {
-        let mut classes = [0; 128];
-        classes[b'"' as usize] = QUOTE;
-        classes[b'\\' as usize] = BACKSLASH;
-        classes[b':' as usize] = STOP;
-        classes[b'{' as usize] = STOP | OPEN;
-        classes[b'[' as usize] = STOP | OPEN;
-        classes[b'}' as usize] = STOP | CLOSE;
-        classes[b']' as usize] = STOP | CLOSE;
-        classes
-    };
-}
+/// The bytes of JSON's structure. Set bit 5 makes curly brackets of square ones.
+const SOUGHT: [(u8, u8); 5] = [(0, b'"'), (0, b'\\'), (0, b':'), (0x20, b'{'), (0x20, b'}')];
 
 impl Index {
     /// Turns to a line of this length.
@@ -87,45 +58,58 @@ impl Index {
         self.backslash
     }
 
-    /// What is ready.
+    /// Makes `word` ready; false when the line ends before it.
     #[inline(always)]
-    pub(super) fn masks(&self) -> Masks<'_> {
-        Masks {
-            quote: &self.quote[..=self.ready],
-            stop: &self.stop[..self.ready],
-            open: &self.open[..self.ready],
-            close: &self.close[..self.ready],
-        }
-    }
-
-    /// Makes the next group ready; false when the line has ended.
-    #[inline]
-    pub(super) fn extend(&mut self, level: Option<Level>, line: &[u8]) -> bool {
-        let rest = line.get(self.ready * CHUNK_BYTES..).unwrap_or_default();
-        if rest.is_empty() {
-            return false;
-        }
-        let job = Extend {
-            index: self,
-            bytes: rest,
-        };
-        match level {
-            Some(level) => level.run(job),
-            None => job.run(Portable),
+    pub(super) fn reach<V: Vector>(&mut self, v: V, line: &[u8], word: usize) -> bool {
+        while word >= self.ready {
+            if self.ready * CHUNK_BYTES >= line.len() {
+                return false;
+            }
+            self.extend(v, line);
         }
         true
     }
-}
 
-impl Masks<'_> {
-    /// The quotes of the 64 bytes that end with byte `at`: its own is the highest bit.
+    /// Makes the next group; there must be bytes for it.
+    #[inline(always)]
+    fn extend<V: Vector>(&mut self, v: V, line: &[u8]) {
+        let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
+        let first = self.ready;
+        for word in first..first + GROUP_CHUNKS {
+            let bytes = line.get(word * CHUNK_BYTES..).unwrap_or_default();
+            let [mut quote, backslash, colon, open, close] = v.equal(bytes, SOUGHT);
+            if backslash | after_escape != 0 {
+                self.backslash = true;
+                quote &= !escaped_by(backslash, &mut after_escape);
+            }
+            // From each opening quote up to the byte before its closing quote.
+            let inside = parity(quote) ^ in_string;
+            in_string = 0_u64.wrapping_sub(inside >> 63);
+            let (open, close) = (open & !inside, close & !inside);
+            self.quote[word + 1] = quote;
+            self.stop[word] = colon & !inside | open | close;
+            self.open[word] = open;
+            self.close[word] = close;
+        }
+        self.ready = first + GROUP_CHUNKS;
+        self.after_escape = after_escape;
+        self.in_string = in_string;
+    }
+
+    /// Colons and brackets of a ready word.
+    #[inline(always)]
+    pub(super) fn stops(&self, word: usize) -> u64 {
+        self.stop[word]
+    }
+
+    /// The quotes of the 64 bytes that end with byte `at`, which is ready: its own is the highest bit.
     #[inline(always)]
     pub(super) fn quotes_up_to(&self, at: usize) -> u64 {
         let (word, bit) = (at / CHUNK_BYTES, at % CHUNK_BYTES);
         self.quote[word + 1] << (63 - bit) | self.quote[word] >> 1 >> bit
     }
 
-    /// The last quote before `at`.
+    /// The last quote before `at`, which is ready.
     pub(super) fn quote_before(&self, at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
         let mut bits = self.quote.get(word + 1)? & !(u64::MAX << (at % CHUNK_BYTES));
@@ -136,24 +120,34 @@ impl Masks<'_> {
         Some(word * CHUNK_BYTES + 63 - bits.leading_zeros() as usize)
     }
 
-    /// The first ready quote from `at` on.
+    /// The first quote from `at` on.
     #[inline(always)]
-    pub(super) fn quote_from(&self, at: usize) -> Option<usize> {
+    pub(super) fn quote_from<V: Vector>(&mut self, v: V, line: &[u8], at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
-        let mut bits = self.quote.get(word + 1)? & (u64::MAX << (at % CHUNK_BYTES));
-        while bits == 0 {
+        let mut mask = u64::MAX << (at % CHUNK_BYTES);
+        while self.reach(v, line, word) {
+            let bits = self.quote[word + 1] & mask;
+            if bits != 0 {
+                return Some(word * CHUNK_BYTES + bits.trailing_zeros() as usize);
+            }
+            mask = u64::MAX;
             word += 1;
-            bits = *self.quote.get(word + 1)?;
         }
-        Some(word * CHUNK_BYTES + bits.trailing_zeros() as usize)
+        None
     }
 
-    /// Skips brackets from `at` on until `depth` containers, at least one, are closed: the place behind the last, or
-    /// the depth at the end of what is ready.
+    /// Behind the bracket that closes the outermost of `depth` containers, at least one, that `at` is within.
     #[inline(always)]
-    pub(super) fn skip_containers(&self, at: usize, mut depth: u32) -> Result<usize, u32> {
+    pub(super) fn skip_containers<V: Vector>(
+        &mut self,
+        v: V,
+        line: &[u8],
+        at: usize,
+        mut depth: u32,
+    ) -> usize {
+        let mut word = at / CHUNK_BYTES;
         let mut mask = u64::MAX << (at % CHUNK_BYTES);
-        for word in at / CHUNK_BYTES..self.stop.len() {
+        while self.reach(v, line, word) {
             let (open, close) = (self.open[word] & mask, self.close[word] & mask);
             let closes = close.count_ones();
             if closes >= depth {
@@ -161,7 +155,7 @@ impl Masks<'_> {
                 while left != 0 {
                     let below = left.wrapping_sub(1) & !left;
                     if depth + (open & below).count_ones() == passed {
-                        return Ok(word * CHUNK_BYTES + left.trailing_zeros() as usize + 1);
+                        return word * CHUNK_BYTES + left.trailing_zeros() as usize + 1;
                     }
                     passed += 1;
                     left &= left - 1;
@@ -170,57 +164,20 @@ impl Masks<'_> {
             // It stays above 0: no closing bracket was that of the outermost container.
             depth = depth + open.count_ones() - closes;
             mask = u64::MAX;
+            word += 1;
         }
-        Err(depth)
+        line.len()
     }
 }
 
-/// Makes the masks of one group.
-struct Extend<'a> {
-    index: &'a mut Index,
-    /// Of the line, from the group on.
-    bytes: &'a [u8],
-}
-
-impl Job for Extend<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self, v: V) {
-        let Self { index, mut bytes } = self;
-        let (mut after_escape, mut in_string) = (index.after_escape, index.in_string);
-        let mut at = index.ready;
-        let group_end = at + GROUP_CHUNKS;
-        while at < group_end {
-            let Planes { planes, .. } = v.planes::<Structure>(bytes);
-            let [quote, backslash, stop, open, close, ..] = planes;
-            let within = !v.bits_from(bytes.len());
-            let mut quote = quote & within;
-            if v.any(backslash) || after_escape != 0 {
-                index.backslash = true;
-                let mut escaped = v.words(backslash);
-                for word in escaped.as_mut() {
-                    *word = escaped_by(*word, &mut after_escape);
-                }
-                quote = quote & !v.wide(&escaped);
-            }
-            let (inside, carried) = v.parity(quote, in_string);
-            in_string = carried;
-            let outside = within & !inside;
-            let end = at + V::GROUP_CHUNKS;
-            index.quote[at + 1..=end].copy_from_slice(v.words(quote).as_ref());
-            index.stop[at..end].copy_from_slice(v.words(stop & outside).as_ref());
-            index.open[at..end].copy_from_slice(v.words(open & outside).as_ref());
-            index.close[at..end].copy_from_slice(v.words(close & outside).as_ref());
-            at = end;
-            bytes = bytes
-                .get(V::GROUP_CHUNKS * CHUNK_BYTES..)
-                .unwrap_or_default();
-        }
-        index.ready = group_end;
-        index.after_escape = after_escape;
-        index.in_string = in_string;
+/// Bit `i` is the parity of bits `0..=i`.
+#[inline(always)]
+fn parity(bits: u64) -> u64 {
+    let mut parity = bits;
+    for distance in [1, 2, 4, 8, 16, 32] {
+        parity ^= parity << distance;
     }
+    parity
 }
 
 /// Which bytes of a chunk a backslash escapes; `after_escape` tells the next chunk of its first byte.
@@ -261,6 +218,19 @@ impl Vector for Portable {
             }
         }
         Planes { planes, ascii }
+    }
+    #[inline(always)]
+    fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        let mut masks = [0; N];
+        for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
+            for (at, here) in bytes.iter().take(CHUNK_BYTES).enumerate() {
+                *mask |= u64::from(here | set == byte) << at;
+            }
+            if byte == set {
+                *mask |= self.bits_from(bytes.len());
+            }
+        }
+        masks
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
@@ -308,11 +278,7 @@ impl Vector for Portable {
     }
     #[inline(always)]
     fn parity(self, wide: u64, carry: u64) -> (u64, u64) {
-        let mut parity = wide;
-        for distance in [1, 2, 4, 8, 16, 32] {
-            parity ^= parity << distance;
-        }
-        let parity = parity ^ carry.wrapping_neg();
+        let parity = parity(wide) ^ carry.wrapping_neg();
         (parity, parity >> 63)
     }
 }

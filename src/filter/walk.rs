@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::index::{Index, Masks, Portable};
+use super::index::{Index, Portable};
 use super::paths::{PathId, Paths, ROOT};
 use super::text;
 use crate::os::simd::{CHUNK_BYTES, Job, Level, Vector};
@@ -57,8 +57,6 @@ pub struct Walker {
     open: Vec<Frame>,
     /// Where the walk goes on.
     at: usize,
-    /// Containers that are being skipped there.
-    skipped: u32,
     /// A decoded key.
     key: Vec<u8>,
 }
@@ -85,7 +83,6 @@ impl Walker {
             places: Vec::new(),
             open: Vec::new(),
             at: 0,
-            skipped: 0,
             key: Vec::new(),
         }
     }
@@ -112,7 +109,6 @@ impl Walker {
                 left: narrow(paths.children(ROOT).len()),
             });
             self.at = top + 1;
-            self.skipped = 0;
         } else {
             self.places.fill(Place::ABSENT);
         }
@@ -128,7 +124,6 @@ impl Walker {
         }
         let end = match line[start] {
             b'{' | b'[' => self.container_end(line, start + 1),
-            b'"' => self.string_end(line, start + 1),
             _ => scalar_end(line, start),
         };
         self.places[path.index()].end = narrow(end);
@@ -145,7 +140,7 @@ impl Walker {
     #[inline]
     fn find_start(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<usize> {
         if self.places[path.index()].start == UNKNOWN {
-            self.walk(paths, line, path);
+            self.walk(paths, line, path.index());
         }
         match self.places[path.index()].start {
             UNKNOWN | ABSENT => None,
@@ -153,73 +148,22 @@ impl Walker {
         }
     }
 
-    fn walk(&mut self, paths: &Paths, line: &[u8], path: PathId) {
-        let target = path.index();
-        while !self.step(paths, line, target, None) {
-            if !self.index.extend(self.level, line) {
-                self.abandon(paths);
-            }
-        }
-    }
-
-    /// Walks over what is ready; true when the target is known, or with marks to set, when all is.
     #[inline]
-    fn step(
-        &mut self,
-        paths: &Paths,
-        line: &[u8],
-        target: usize,
-        duplicates: Option<&mut Vec<bool>>,
-    ) -> bool {
+    fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
         let level = self.level;
         let job = Walk {
-            masks: self.index.masks(),
-            escapes: self.index.has_backslash(),
-            places: &mut self.places,
-            open: &mut self.open,
-            at: &mut self.at,
-            skipped: &mut self.skipped,
-            key: &mut self.key,
+            walker: self,
             paths,
             line,
             target,
-            duplicates,
+            duplicates: None,
         };
-        run(level, job)
+        run(level, job);
     }
 
-    /// The line ended within an object, as no valid line does: what was not met is not there.
-    #[cold]
-    fn abandon(&mut self, paths: &Paths) {
-        while let Some(frame) = self.open.pop() {
-            absent_below(paths, &mut self.places, frame.node);
-        }
-    }
-
-    fn container_end(&mut self, line: &[u8], mut from: usize) -> usize {
-        let mut depth = 1;
-        loop {
-            let masks = self.index.masks();
-            match run(self.level, Skip { masks, from, depth }) {
-                Ok(end) => return end,
-                Err(left) => depth = left,
-            }
-            from = from.max(masks.stop.len() * CHUNK_BYTES);
-            if !self.index.extend(self.level, line) {
-                return line.len();
-            }
-        }
-    }
-
-    fn string_end(&mut self, line: &[u8], from: usize) -> usize {
-        loop {
-            if let Some(quote) = self.index.masks().quote_from(from) {
-                return quote + 1;
-            }
-            if !self.index.extend(self.level, line) {
-                return line.len();
-            }
-        }
+    fn container_end(&mut self, line: &[u8], from: usize) -> usize {
+        let index = &mut self.index;
+        run(self.level, ContainerEnd { index, line, from })
     }
 
     /// Marks the nodes whose key the object on their way holds twice. Fields are found anew afterwards.
@@ -230,11 +174,15 @@ impl Walker {
         if let Some(top) = self.open.last_mut() {
             top.left = NEVER_DONE;
         }
-        while !self.step(paths, line, ROOT as usize, Some(marks)) {
-            if !self.index.extend(self.level, line) {
-                self.abandon(paths);
-            }
-        }
+        let level = self.level;
+        let job = Walk {
+            walker: self,
+            paths,
+            line,
+            target: ROOT as usize,
+            duplicates: Some(marks),
+        };
+        run(level, job);
     }
 }
 
@@ -246,31 +194,24 @@ fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
     }
 }
 
-/// Skips containers with the bit instructions of a level.
-struct Skip<'a> {
-    masks: Masks<'a>,
+/// Finds the end of a container.
+struct ContainerEnd<'a> {
+    index: &'a mut Index,
+    line: &'a [u8],
     from: usize,
-    depth: u32,
 }
 
-impl Job for Skip<'_> {
-    type Output = Result<usize, u32>;
+impl Job for ContainerEnd<'_> {
+    type Output = usize;
     #[inline(always)]
-    fn run<V: Vector>(self, _: V) -> Self::Output {
-        self.masks.skip_containers(self.from, self.depth)
+    fn run<V: Vector>(self, v: V) -> usize {
+        self.index.skip_containers(v, self.line, self.from, 1)
     }
 }
 
-/// Walks until the target is known or what is ready of the index ends.
+/// Walks until the target is known.
 struct Walk<'a> {
-    masks: Masks<'a>,
-    /// Keys may have escapes.
-    escapes: bool,
-    places: &'a mut [Place],
-    open: &'a mut Vec<Frame>,
-    at: &'a mut usize,
-    skipped: &'a mut u32,
-    key: &'a mut Vec<u8>,
+    walker: &'a mut Walker,
     paths: &'a Paths,
     line: &'a [u8],
     target: usize,
@@ -282,23 +223,21 @@ struct Walk<'a> {
 const NEVER_DONE: u32 = u32::MAX;
 
 impl Job for Walk<'_> {
-    /// The target is known.
-    type Output = bool;
+    type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(mut self, _: V) -> bool {
-        let (line, masks) = (self.line, self.masks);
-        let Some(mut frame) = self.open.pop() else {
-            return true;
+    fn run<V: Vector>(mut self, v: V) {
+        let line = self.line;
+        let Some(mut frame) = self.walker.open.pop() else {
+            return;
         };
         let mut lengths = self.paths.lengths(frame.node);
-        let (mut at, mut skipped) = (*self.at, *self.skipped);
-        // Each round goes from a place that is no stop's successor.
+        let (mut at, mut skipped) = (self.walker.at, 0);
         'place: loop {
             if frame.left == 0 {
                 // Nothing more is asked for here: on to what is around it.
-                let Some(above) = self.open.pop() else {
-                    return true;
+                let Some(above) = self.walker.open.pop() else {
+                    return;
                 };
                 frame = above;
                 lengths = self.paths.lengths(frame.node);
@@ -306,78 +245,62 @@ impl Job for Walk<'_> {
                 continue;
             }
             if skipped > 0 {
-                match masks.skip_containers(at, skipped) {
-                    Ok(end) => (at, skipped) = (end, 0),
-                    Err(depth) => {
-                        skipped = depth;
-                        at = at.max(masks.stop.len() * CHUNK_BYTES);
-                        break;
-                    }
-                }
+                at = self.walker.index.skip_containers(v, line, at, skipped);
+                skipped = 0;
             }
             let mut word = at / CHUNK_BYTES;
-            let Some(bits) = masks.stop.get(word) else {
-                break;
-            };
-            let mut bits = bits & (u64::MAX << (at % CHUNK_BYTES));
-            loop {
-                while bits == 0 {
-                    word += 1;
-                    match masks.stop.get(word) {
-                        Some(next) => bits = *next,
-                        None => {
-                            at = word * CHUNK_BYTES;
-                            break 'place;
+            let mut mask = u64::MAX << (at % CHUNK_BYTES);
+            while self.walker.index.reach(v, line, word) {
+                let mut bits = self.walker.index.stops(word) & mask;
+                while bits != 0 {
+                    let stop = word * CHUNK_BYTES + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    at = stop + 1;
+                    match line[stop] {
+                        b':' => {
+                            let Some(child) = self.child(frame.node, lengths, stop) else {
+                                continue;
+                            };
+                            if self.walker.places[child as usize].start != UNKNOWN {
+                                self.mark_duplicate(child);
+                                continue;
+                            }
+                            frame.left -= u32::from(frame.left != NEVER_DONE);
+                            let value = skip_space(line, at);
+                            if self.meet(v, child, value) {
+                                self.walker.open.push(frame);
+                                frame = self.frame(child);
+                                lengths = self.paths.lengths(child);
+                                at = value + 1;
+                            }
+                        }
+                        b'{' | b'[' => {
+                            skipped = 1;
+                            continue 'place;
+                        }
+                        _ => {
+                            absent_below(self.paths, &mut self.walker.places, frame.node);
+                            let Some(above) = self.walker.open.pop() else {
+                                return;
+                            };
+                            frame = above;
+                            lengths = self.paths.lengths(frame.node);
                         }
                     }
-                }
-                let stop = word * CHUNK_BYTES + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                match line[stop] {
-                    b':' => {
-                        let Some(child) = self.child(frame.node, lengths, stop) else {
-                            continue;
-                        };
-                        if self.places[child as usize].start != UNKNOWN {
-                            self.mark_duplicate(child);
-                            continue;
-                        }
-                        at = stop + 1;
-                        frame.left -= u32::from(frame.left != NEVER_DONE);
-                        let value = skip_space(line, at);
-                        if self.meet(child, value) {
-                            self.open.push(frame);
-                            frame = self.frame(child);
-                            lengths = self.paths.lengths(child);
-                            at = value + 1;
-                        }
+                    if self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
+                    {
+                        self.walker.open.push(frame);
+                        self.walker.at = at;
+                        return;
                     }
-                    b'{' | b'[' => {
-                        at = stop + 1;
-                        skipped = 1;
-                        continue 'place;
-                    }
-                    _ => {
-                        at = stop + 1;
-                        absent_below(self.paths, self.places, frame.node);
-                        let Some(above) = self.open.pop() else {
-                            return true;
-                        };
-                        frame = above;
-                        lengths = self.paths.lengths(frame.node);
-                    }
+                    continue 'place;
                 }
-                if self.duplicates.is_none() && self.places[self.target].start != UNKNOWN {
-                    self.open.push(frame);
-                    (*self.at, *self.skipped) = (at, skipped);
-                    return true;
-                }
-                continue 'place;
+                mask = u64::MAX;
+                word += 1;
             }
+            self.abandon(frame);
+            return;
         }
-        self.open.push(frame);
-        (*self.at, *self.skipped) = (at, skipped);
-        false
     }
 }
 
@@ -387,41 +310,42 @@ impl Walk<'_> {
     fn child(&mut self, node: u32, lengths: u64, colon: usize) -> Option<u32> {
         const CLOSING: u64 = 1 << 62;
         let line = self.line;
+        let index = &self.walker.index;
+        let escapes = index.has_backslash();
         // Nearly always the key is less than 60 bytes long, and its closing quote stands right before the colon.
-        let quotes = self.masks.quotes_up_to(colon);
+        let quotes = index.quotes_up_to(colon);
         let before = quotes & (CLOSING - 1);
         let key = if quotes & CLOSING != 0 && before != 0 {
             let distance = before.leading_zeros() as usize;
-            if lengths >> (distance - 2) & 1 == 0 && !self.escapes {
+            if lengths >> (distance - 2) & 1 == 0 && !escapes {
                 return None;
             }
             line.get(colon - distance + 1..colon - 1)?
         } else {
-            key_before(self.masks, line, colon)?
+            key_before(index, line, colon)?
         };
-        if self.escapes && key.contains(&b'\\') {
-            self.key.clear();
-            text::unescape(key, self.key);
-            return self.paths.child(node, self.key);
+        if escapes && key.contains(&b'\\') {
+            let decoded = &mut self.walker.key;
+            decoded.clear();
+            text::unescape(key, decoded);
+            return self.paths.child(node, decoded);
         }
         self.paths.child(node, key)
     }
 
     /// Notes the value of a key met for the first time; true when it is an object to walk into.
     #[inline(always)]
-    fn meet(&mut self, child: u32, value: usize) -> bool {
+    fn meet<V: Vector>(&mut self, v: V, child: u32, value: usize) -> bool {
         let line = self.line;
         let Some(first) = line.get(value) else {
             return false;
         };
-        let place = &mut self.places[child as usize];
+        let place = &mut self.walker.places[child as usize];
         place.start = narrow(value);
         // The end of a string is near in the masks; other ends are looked for when they are asked for.
-        if *first == b'"'
-            && self.paths.is_wanted(child)
-            && let Some(quote) = self.masks.quote_from(value + 1)
-        {
-            place.end = narrow(quote + 1);
+        if *first == b'"' && self.paths.is_wanted(child) {
+            let quote = self.walker.index.quote_from(v, line, value + 1);
+            place.end = narrow(quote.map_or(line.len(), |quote| quote + 1));
         }
         if self.paths.children(child).is_empty() {
             return false;
@@ -429,7 +353,7 @@ impl Walk<'_> {
         if *first == b'{' {
             return true;
         }
-        absent_below(self.paths, self.places, child);
+        absent_below(self.paths, &mut self.walker.places, child);
         false
     }
 
@@ -450,16 +374,25 @@ impl Walk<'_> {
             marks[child as usize] = true;
         }
     }
+
+    /// The line ended within an object, as no valid line does: what was not met is not there.
+    #[cold]
+    fn abandon(&mut self, frame: Frame) {
+        self.walker.open.push(frame);
+        while let Some(frame) = self.walker.open.pop() {
+            absent_below(self.paths, &mut self.walker.places, frame.node);
+        }
+    }
 }
 
 /// The key before a colon, when it is long or has white space behind it.
 #[cold]
-fn key_before<'a>(masks: Masks<'_>, line: &'a [u8], colon: usize) -> Option<&'a [u8]> {
+fn key_before<'a>(index: &Index, line: &'a [u8], colon: usize) -> Option<&'a [u8]> {
     let mut close = colon.checked_sub(1)?;
     while is_space(line[close]) {
         close = close.checked_sub(1)?;
     }
-    let open = masks.quote_before(close)?;
+    let open = index.quote_before(close)?;
     line.get(open + 1..close)
 }
 
