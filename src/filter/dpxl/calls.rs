@@ -29,7 +29,7 @@ impl Typing<'_> {
             return Err(Problem::new(message, name.span.clone()).suggest(instead));
         }
         expect_count(name, arguments.len(), entry.meaning.counts())?;
-        let user = format!("`{}` ", name.text);
+        let user = &*name.text;
         match (&entry.meaning, arguments) {
             (Meaning::Call(function, parameters, _, result), _) => {
                 let last = parameters[parameters.len() - 1];
@@ -37,7 +37,7 @@ impl Typing<'_> {
                 let arguments: Result<_, _> = arguments
                     .iter()
                     .zip(types)
-                    .map(|(node, kind)| self.argument(node, kind, &user))
+                    .map(|(node, kind)| self.argument(node, kind, user))
                     .collect();
                 Ok((Expr::Call(*function, arguments?), Shape::Of(*result)))
             }
@@ -57,7 +57,7 @@ impl Typing<'_> {
                 Shape::Of(Type::Number),
             )),
             (test, [value, rest @ ..]) => {
-                let condition = self.test(test, value, rest, &user)?;
+                let condition = self.test(test, value, rest, user)?;
                 Ok((condition, Shape::Condition))
             }
             (_, []) => unreachable!("a function without arguments is handled above"),
@@ -164,6 +164,12 @@ fn pattern(node: &Node) -> Result<Box<str>, Problem> {
                 .suggest("it is written between slashes: `/^prod-/`"),
         );
     };
+    if pattern.is_empty() {
+        return Err(Problem::new(
+            "the regular expression is empty",
+            node.span.clone(),
+        ));
+    }
     RegexBuilder::new(pattern)
         .size_limit(REGEX_BYTES_MAX)
         .nest_limit(REGEX_DEPTH_MAX)

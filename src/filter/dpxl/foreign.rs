@@ -7,6 +7,7 @@ pub(super) fn mistaken(symbol: &str) -> Option<&'static str> {
     Some(match symbol {
         "=" | "===" | ":=" => "did you mean `==`?",
         "!==" | "<>" => "did you mean `!=`?",
+        "!~~" => "did you mean `!($d ~~ 'text')`?",
         "=~" => "did you mean `.matches(/…/)`?",
         "=>" => "did you mean `>=` or, in a case, `->`?",
         "&" => "did you mean `&&`?",

@@ -52,7 +52,7 @@ pub(super) enum Namespace {
 /// Longer ones before their beginnings. The last group belongs to other languages; no grammar rule has them, so they are
 /// refused where they stand, by `foreign`.
 const SYMBOLS: [&str; 41] = [
-    "===", "!==", "<=>", //
+    "===", "!==", "!~~", //
     "&&", "||", "==", "!=", "<=", ">=", "~~", "!~", "->", //
     "<>", "=~", "=>", ":=", "**", //
     "<", ">", "~", "!", "+", "-", "*", "/", "%", "(", ")", "[", "]", "{", "}", ",", ".", ":", "@",

@@ -125,8 +125,9 @@ impl Problem {
         }
     }
 
+    /// The first suggestion stays: it knows most about the place.
     fn suggest(mut self, suggestion: impl Into<String>) -> Self {
-        self.suggestion = Some(suggestion.into());
+        self.suggestion.get_or_insert_with(|| suggestion.into());
         self
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: what counts as near. Leaves to others: the words, and what is said about them.
 
 /// The word with the fewest edits to the unknown one, without regard to ASCII case; nothing when that would change more
-/// than a third of it.
+/// than a third of it. A word that begins with the unknown one is as near as can be.
 pub(super) fn nearest<'a>(
     unknown: &str,
     words: impl IntoIterator<Item = &'a str>,
@@ -13,7 +13,11 @@ pub(super) fn nearest<'a>(
         .into_iter()
         // No known word is as long as this; it bounds the work on a long one.
         .filter(|word| unknown.len() <= 2 * word.len())
-        .map(|word| (edits(unknown, word), word))
+        .map(|word| {
+            let beginning = word.get(..unknown.len()).unwrap_or_default();
+            let begins = unknown.len() >= 4 && beginning.eq_ignore_ascii_case(unknown);
+            (if begins { 0 } else { edits(unknown, word) }, word)
+        })
         .filter(|(edits, _)| *edits <= edits_max)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, word)| word)
@@ -51,6 +55,7 @@ mod tests {
         check("startswith", Some("startsWith"));
         check("beginsWith", None);
         check("contain", Some("contains"));
+        check("STARTS", Some("startsWith"));
         check("cotnains", Some("contains"));
         check("im", Some("in"));
         check("x", None);

@@ -93,6 +93,15 @@ impl Parser<'_> {
         &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].token
     }
 
+    /// Whether one of these words is behind this token, in any case.
+    fn next_is_one_of(&self, words: &[&str]) -> bool {
+        let Some(next) = self.tokens.get(self.at + 1) else {
+            return false;
+        };
+        let word = &self.text[next.span.clone()];
+        words.iter().any(|known| known.eq_ignore_ascii_case(word))
+    }
+
     /// Where the last token that was read ends.
     fn end(&self) -> usize {
         self.at
@@ -124,7 +133,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Closes a bracket; when the text ends instead, says which one.
+    /// Reads what has to follow inside a bracket; when the text ends instead, says which bracket is open.
     fn close(&mut self, symbol: &str, expected: &str, opened: usize) -> Result<(), Problem> {
         let at_end = *self.token() == Token::End;
         self.expect(symbol, expected).map_err(|problem| {
@@ -150,7 +159,7 @@ impl Parser<'_> {
         let suggestion = match self.token() {
             Token::Bad(problem) => return problem.clone(),
             Token::End => return problem("the end of the rule"),
-            Token::Symbol("|") if *self.next() == Token::Name => {
+            Token::Symbol("|") if self.next_is_one_of(&COMMANDS) => {
                 Some("a rule is one condition, without commands behind `|`")
             }
             Token::Symbol(symbol) => mistaken(symbol),
@@ -186,15 +195,9 @@ impl Parser<'_> {
 
     fn refuse_command(&self) -> Result<(), Problem> {
         let word = self.word();
-        let operator = matches!(self.next(), Token::Name) && {
-            let next = &self.text[self.tokens[self.at + 1].span.clone()];
-            WORDS
-                .iter()
-                .any(|(known, _)| known.eq_ignore_ascii_case(next))
-        };
         if *self.token() != Token::Name
             || !COMMANDS.contains(&word)
-            || operator
+            || self.next_is_one_of(&WORDS.map(|(known, _)| known))
             || !Self::begins_value(self.next())
         {
             return Ok(());
@@ -499,7 +502,7 @@ impl Parser<'_> {
             Kind::Now
         } else {
             let nanoseconds = time::parse(text).ok_or_else(|| {
-                Problem::new(format!("{} is no timestamp", self.word()), self.span()).suggest(
+                Problem::new(format!("`{}` is no timestamp", self.word()), self.span()).suggest(
                     "a timestamp is written `@'2024-01-01T00:00:00Z'`, `@'2024-01-01'` or `@'now'`",
                 )
             })?;
@@ -577,7 +580,7 @@ impl Parser<'_> {
             depth = depth.max(condition.depth).max(value.depth);
             arms.push((condition, value));
             if !self.is("}") {
-                self.expect(",", "`,` or an operator")?;
+                self.close(",", "`,` or an operator", opened)?;
             }
         };
         let _trailing_comma = self.take(",");

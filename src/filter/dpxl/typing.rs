@@ -301,7 +301,7 @@ impl Typing<'_> {
         Ok((exprs?, Shape::Of(wanted)))
     }
 
-    /// The value as one of this type. `user` is who wants it, for the message, with a blank behind it.
+    /// The value as one of this type. `user` is the function that wants it, if one does, for the message.
     pub(super) fn fit(&self, value: Value, wanted: Type, user: &str) -> Result<Expr, Problem> {
         value.refuse_condition()?;
         match value.shape {
@@ -322,8 +322,13 @@ impl Typing<'_> {
 
     fn mismatch(&self, value: &Value, found: Type, wanted: Type, user: &str) -> Problem {
         let written = self.written(&value.span);
-        let expected = format!("{user}expected {}, found {}", named(wanted), named(found));
-        let problem = Problem::new(expected, value.span.clone());
+        let (wants, found_name) = (named(wanted), named(found));
+        let message = if user.is_empty() {
+            format!("expected {wants}, found {found_name}")
+        } else {
+            format!("`{user}` takes {wants}, found {found_name}")
+        };
+        let problem = Problem::new(message, value.span.clone());
         let suggestion = match (&value.expr, wanted) {
             (Expr::Literal(Literal::Number(_)), Type::String) => {
                 format!("did you mean `'{written}'`?")
@@ -331,7 +336,12 @@ impl Typing<'_> {
             (Expr::Literal(Literal::String(text)), Type::Timestamp) => {
                 format!("did you mean `@'{text}'`?")
             }
-            (Expr::Literal(Literal::String(text)), Type::Number | Type::Bool) => {
+            (Expr::Literal(Literal::String(text)), Type::Number) if text.parse::<f64>().is_ok() => {
+                format!("did you mean `{text}` without quotes? Else cast one side")
+            }
+            (Expr::Literal(Literal::String(text)), Type::Bool)
+                if matches!(&**text, "true" | "false") =>
+            {
                 format!("did you mean `{text}` without quotes? Else cast one side")
             }
             _ => match cast_name(wanted).filter(|_| !cast_is_null(found, wanted)) {

@@ -196,9 +196,6 @@ fn operators_bind_as_in_javascript() {
         "a:number == -b",
         "(== (cast Number $d.a) (- 0 $d.b#Number))",
     );
-    check(
-        "(== $d.a#Number 1)",
-    );
     check("a / 2 > b / 3", "(> (/ $d.a#Number 2) (/ $d.b#Number 3))");
 }
 

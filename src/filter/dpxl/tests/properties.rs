@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::super::tree::{Expr, Function, Literal, Type};
 use super::super::functions::{FUNCTIONS, Meaning};
 use super::super::{DEPTH_MAX, LIST_ITEMS_MAX, NODES_MAX, TEXT_BYTES_MAX, fuzz_parse, parse};
 
@@ -73,6 +74,67 @@ const PIECES: [&str; 64] = [
     "\n#c\n",
 ];
 
+/// Rules that follow the grammar, and types often enough that some in a hundred are accepted.
+fn rules() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(
+        &[
+            "a",
+            "$d.b",
+            "$l.category",
+            "$m.severity",
+            "$m.timestamp",
+            "$d",
+            "'x'",
+            "'INFO'",
+            "1",
+            "-2.5",
+            "1h",
+            "now()",
+            "@'2024-01-01'",
+            "ERROR",
+            "error",
+            "null",
+            "true",
+        ][..],
+    );
+    let value = leaf
+        .prop_map(str::to_owned)
+        .prop_recursive(3, 12, 3, |value| {
+            let operator = prop::sample::select(&["+", "-", "*", "%"][..]);
+            let cast = prop::sample::select(&["string", "number", "bool", "timestamp"][..]);
+            prop_oneof![
+                (value.clone(), operator, value.clone())
+                    .prop_map(|(left, operator, right)| format!("({left} {operator} {right})")),
+                (value.clone(), cast).prop_map(|(value, cast)| format!("({value}):{cast}")),
+                (value.clone(), value.clone(), value.clone())
+                    .prop_map(|(a, b, c)| format!("if({a} == {b}, {b}, {c})")),
+                (value.clone(), value.clone())
+                    .prop_map(|(a, b)| format!("case {{ {a} -> {b}, _ -> {a} }}")),
+                value.prop_map(|value| format!("-{value}")),
+            ]
+        });
+    let compare = prop::sample::select(&["==", "!=", "<", ">="][..]);
+    let condition = prop_oneof![
+        (value.clone(), compare, value.clone())
+            .prop_map(|(left, compare, right)| format!("{left} {compare} {right}")),
+        (value.clone(), value.clone()).prop_map(|(a, b)| format!("{a}.contains({b})")),
+        (value.clone(), value.clone(), value.clone())
+            .prop_map(|(a, b, c)| format!("{a}.in({b}, {c})")),
+        value.clone().prop_map(|value| format!("{value} ~ 'x'")),
+        value.prop_map(|value| format!("{value}.ipInSubnet('10.0.0.0/8')")),
+    ];
+    condition.prop_recursive(2, 4, 2, |condition| {
+        prop_oneof![
+            condition
+                .clone()
+                .prop_map(|condition| format!("!({condition})")),
+            (condition.clone(), condition.clone())
+                .prop_map(|(left, right)| format!("{left} && {right}")),
+            (condition.clone(), condition).prop_map(|(left, right)| format!("({left}) || {right}")),
+        ]
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
@@ -82,6 +144,14 @@ proptest! {
         blank in prop::sample::select(&["", " ", "\n"][..]),
     ) {
         fuzz_parse(&pieces.join(blank));
+    }
+
+    #[test]
+    fn what_is_accepted_is_well_typed(text in rules()) {
+        fuzz_parse(&text);
+        if let Ok(expr) = parse(&text) {
+            expect_condition(&expr);
+        }
     }
 
     #[test]
@@ -204,4 +274,107 @@ fn lists_and_nodes_are_limited() {
         &fields(NODES_MAX + 2),
         "more than 10000 nodes",
     );
+}
+
+/// That this may stand in `All`, `Any` and `Not`.
+fn expect_condition(expr: &Expr) {
+    match expr {
+        Expr::Literal(Literal::Null | Literal::Bool(_)) => {}
+        Expr::All(operands) | Expr::Any(operands) => operands.iter().for_each(expect_condition),
+        Expr::Not(operand) => expect_condition(operand),
+        Expr::Truthy(operand) => {
+            let found = type_of(operand);
+            let field = matches!(**operand, Expr::Field(_));
+            assert!(
+                field || matches!(found, None | Some(Type::Bool)),
+                "{operand:?} as a condition"
+            );
+        }
+        Expr::Compare(_, left, right) => {
+            expect_one_type([&**left, &**right], expr);
+        }
+        Expr::In(value, items) => {
+            expect_one_type(items.iter().chain([&**value]), expr);
+        }
+        Expr::Text(_, text, part) => {
+            expect_type(text, Type::String);
+            expect_type(part, Type::String);
+        }
+        Expr::Matches(text, _) | Expr::InSubnet(text, _) => expect_type(text, Type::String),
+        Expr::Phrase(value, text) => {
+            let found = type_of(value);
+            assert!(
+                !text.is_empty()
+                    && !matches!(
+                        found,
+                        Some(Type::Timestamp | Type::Interval | Type::Severity)
+                    )
+            );
+        }
+        Expr::Anywhere { term, .. } => assert!(!term.text.is_empty()),
+        other => panic!("no condition: {other:?}"),
+    }
+}
+
+fn expect_type(expr: &Expr, wanted: Type) {
+    // A field as it is would be of any type; null is of each.
+    assert!(
+        !matches!(expr, Expr::Field(_)),
+        "{expr:?} is read as no type"
+    );
+    assert!(
+        type_of(expr).is_none_or(|found| found == wanted),
+        "{expr:?} as {wanted:?}"
+    );
+}
+
+/// The type of values that are compared or chosen from: one for all, and then no field is left without it.
+fn expect_one_type<'a>(values: impl IntoIterator<Item = &'a Expr>, whole: &Expr) -> Option<Type> {
+    let values: Vec<&Expr> = values.into_iter().collect();
+    let types: Vec<Type> = values.iter().copied().filter_map(type_of).collect();
+    assert!(types.windows(2).all(|pair| pair[0] == pair[1]), "{whole:?}");
+    let field = values.iter().any(|value| matches!(value, Expr::Field(_)));
+    assert!(types.is_empty() || !field, "{whole:?}");
+    types.first().copied()
+}
+
+/// Type of a value whose operands are of the types they need; nothing for null and fields as they are.
+fn type_of(expr: &Expr) -> Option<Type> {
+    match expr {
+        Expr::Literal(literal) => match literal {
+            Literal::Null => None,
+            Literal::Bool(_) => Some(Type::Bool),
+            Literal::Number(_) => Some(Type::Number),
+            Literal::String(_) => Some(Type::String),
+            Literal::Timestamp(_) => Some(Type::Timestamp),
+            Literal::Interval(_) => Some(Type::Interval),
+            Literal::Severity(_) => Some(Type::Severity),
+        },
+        Expr::Now => Some(Type::Timestamp),
+        Expr::Field(_) => None,
+        Expr::Read(_, kind) => {
+            assert_ne!(*kind, Type::Interval, "an interval is never in an event");
+            Some(*kind)
+        }
+        Expr::Cast(operand, kind) => {
+            type_of(operand);
+            Some(*kind)
+        }
+        Expr::Arithmetic(_, left, right) => Some(match (type_of(left), type_of(right)) {
+            (Some(Type::Timestamp), Some(Type::Timestamp))
+            | (Some(Type::Interval), Some(Type::Interval)) => Type::Interval,
+            (Some(Type::Timestamp), Some(Type::Interval))
+            | (Some(Type::Interval), Some(Type::Timestamp)) => Type::Timestamp,
+            _ => {
+                expect_type(left, Type::Number);
+                expect_type(right, Type::Number);
+                Type::Number
+            }
+        }),
+        Expr::Call(Function::If, arguments) => {
+            expect_condition(&arguments[0]);
+            expect_one_type(&arguments[1..], expr)
+        }
+        other => panic!("no value of these pieces: {other:?}"),
+    }
 }
