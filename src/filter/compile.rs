@@ -356,12 +356,10 @@ impl Compiler {
     }
 
     fn within(&mut self, operand: Expr, list: Vec<Expr>) -> Node {
-        if list.is_empty() {
-            return Node::Constant(Some(false));
-        }
-        let all_strings = list
-            .iter()
-            .all(|item| matches!(item, Expr::Literal(Literal::String(_))));
+        let all_strings = !list.is_empty()
+            && list
+                .iter()
+                .all(|item| matches!(item, Expr::Literal(Literal::String(_))));
         let operand = if all_strings {
             match self.text_from(operand) {
                 Ok(from) => {

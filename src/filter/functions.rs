@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::tree::Function;
-use super::value::{Number, Value, address, millis_of, network_of, truncated};
+use super::value::{Value, address, millis_of, network_of, truncated};
 
 /// Calls `function`; its arguments were evaluated in order.
 pub(super) fn call<'a>(function: Function, arguments: &[Value<'a>]) -> Value<'a> {
@@ -93,14 +93,12 @@ impl Arguments<'_, '_> {
 
     /// A position or count, truncated towards zero.
     fn whole(&self, at: usize) -> Option<i128> {
-        match self.0.get(at)? {
-            Value::Number(Number::Exact(digits)) => match super::number::to_integer(digits) {
-                Some(integer) => Some(i128::from(integer)),
-                None => truncated(self.number(at)?),
-            },
-            Value::Number(Number::Calculated(number)) => truncated(*number),
-            _ => None,
-        }
+        let number = self.number(at)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the fraction is meant to go, and beyond the range any number is too large a position"
+        )]
+        Some(number as i128)
     }
 
     fn numbers(&self) -> Option<Vec<f64>> {

@@ -1,72 +1,55 @@
 //! The index of a line: where its quotes, colons and brackets are, as bit masks.
 //!
-//! Owns: the masks, made lazily in groups of 512 bytes, and the bookkeeping of strings and escapes from group to
+//! Owns: the masks, made lazily in groups of 256 bytes, and the bookkeeping of strings and escapes from group to
 //! group. Promises: bits are set only for bytes of the line; of a valid line they are right, of any other bytes they
 //! are some bits. Leaves to others: what the masks mean for keys and values ([`walk`](super::walk)).
 
-use crate::os::simd::{CHUNK_BYTES, ClassTable, Classes, Planes, Vector};
+use crate::os::simd::{CHUNK_BYTES, ClassTable, Planes, Vector};
 
-/// Chunks of one group, whatever the vector width.
-pub(super) const GROUP_CHUNKS: usize = 8;
+/// Chunks of one group: enough to work on side by side, few enough for a walk that ends early.
+const GROUP_CHUNKS: usize = 4;
 const GROUP_BYTES: usize = GROUP_CHUNKS * CHUNK_BYTES;
 
-/// The masks of 512 bytes; bit `i` of word `w` speaks of byte `64 w + i`.
-#[derive(Clone, Copy, Default)]
-struct Group {
-    /// Quotes that begin or end a string.
-    quote: [u64; GROUP_CHUNKS],
-    /// Outside strings: colons and brackets.
-    stop: [u64; GROUP_CHUNKS],
-    /// Outside strings: `{` and `[`.
-    open: [u64; GROUP_CHUNKS],
-    /// Outside strings: `}` and `]`.
-    close: [u64; GROUP_CHUNKS],
-}
-
-/// The masks of one line, as far as they have been asked for. Its memory is used again for the next line.
+/// The masks of one line, as far as they have been asked for. Bit `i` of word `w` speaks of byte `64 w + i`. The memory
+/// is used again for the next line.
 #[derive(Default)]
 pub(super) struct Index {
-    groups: Vec<Group>,
-    /// Groups that belong to this line; those behind are of earlier lines.
+    /// Quotes that begin or end a string. Word `w` is in place `w + 1`, so that there is a word before each.
+    quote: Vec<u64>,
+    /// Outside strings: colons and brackets.
+    stop: Vec<u64>,
+    /// Outside strings: `{` and `[`.
+    open: Vec<u64>,
+    /// Outside strings: `}` and `]`.
+    close: Vec<u64>,
+    /// Words that belong to this line; those behind are of earlier lines.
     ready: usize,
-    /// 1 when the next group begins within a string.
+    /// All bits set when the next group begins within a string.
     in_string: u64,
     /// 1 when the first byte of the next group is escaped.
     after_escape: u64,
-    /// A backslash was seen in a ready group.
+    /// A backslash was seen in a ready word.
     backslash: bool,
 }
 
-const QUOTE: u8 = 1 << 0;
-const BACKSLASH: u8 = 1 << 1;
-const STOP: u8 = 1 << 2;
-const OPEN: u8 = 1 << 3;
-const CLOSE: u8 = 1 << 4;
-
-struct Structure;
-
-impl ClassTable for Structure {
-    const CLASSES: Classes = {
-        let mut classes = [0; 128];
-        classes[b'"' as usize] = QUOTE;
-        classes[b'\\' as usize] = BACKSLASH;
-        classes[b':' as usize] = STOP;
-        classes[b'{' as usize] = STOP | OPEN;
-        classes[b'[' as usize] = STOP | OPEN;
-        classes[b'}' as usize] = STOP | CLOSE;
-        classes[b']' as usize] = STOP | CLOSE;
-        classes
-    };
-}
+/// The bytes of JSON's structure. Set bit 5 makes curly brackets of square ones.
+const SOUGHT: [(u8, u8); 5] = [(0, b'"'), (0, b'\\'), (0, b':'), (0x20, b'{'), (0x20, b'}')];
 
 impl Index {
-    /// Forgets the line.
+    /// Turns to a line of this length.
     #[inline]
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, line_bytes: usize) {
         self.ready = 0;
         self.in_string = 0;
         self.after_escape = 0;
         self.backslash = false;
+        let words = line_bytes.div_ceil(GROUP_BYTES) * GROUP_CHUNKS;
+        if self.quote.len() <= words {
+            self.quote.resize(words + 1, 0);
+            for masks in [&mut self.stop, &mut self.open, &mut self.close] {
+                masks.resize(words, 0);
+            }
+        }
     }
 
     /// True when a backslash is in what is ready.
@@ -78,8 +61,8 @@ impl Index {
     /// Makes `word` ready; false when the line ends before it.
     #[inline(always)]
     pub(super) fn reach<V: Vector>(&mut self, v: V, line: &[u8], word: usize) -> bool {
-        while word >= self.ready * GROUP_CHUNKS {
-            if self.ready * GROUP_BYTES >= line.len() {
+        while word >= self.ready {
+            if self.ready * CHUNK_BYTES >= line.len() {
                 return false;
             }
             self.extend(v, line);
@@ -90,69 +73,49 @@ impl Index {
     /// Makes the next group; there must be bytes for it.
     #[inline(always)]
     fn extend<V: Vector>(&mut self, v: V, line: &[u8]) {
-        if self.ready == self.groups.len() {
-            self.groups.push(Group::default());
-        }
-        let group = &mut self.groups[self.ready];
-        let mut chunk = 0;
-        while chunk < GROUP_CHUNKS {
-            let bytes = line
-                .get(self.ready * GROUP_BYTES + chunk * CHUNK_BYTES..)
-                .unwrap_or_default();
-            let Planes { planes, .. } = v.planes::<Structure>(bytes);
-            let [quote, backslash, stop, open, close, ..] = planes;
-            let within = !v.bits_from(bytes.len());
-            let mut quote = quote & within;
-            if v.any(backslash) || self.after_escape != 0 {
+        let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
+        let first = self.ready;
+        for word in first..first + GROUP_CHUNKS {
+            let bytes = line.get(word * CHUNK_BYTES..).unwrap_or_default();
+            let [mut quote, backslash, colon, open, close] = v.equal(bytes, SOUGHT);
+            if backslash | after_escape != 0 {
                 self.backslash = true;
-                let mut escaped = v.words(backslash);
-                for word in escaped.as_mut() {
-                    *word = escaped_by(*word, &mut self.after_escape);
-                }
-                quote = quote & !v.wide(&escaped);
+                quote &= !escaped_by(backslash, &mut after_escape);
             }
-            let (inside, in_string) = v.parity(quote, self.in_string);
-            self.in_string = in_string;
-            let outside = within & !inside;
-            let end = chunk + V::GROUP_CHUNKS;
-            group.quote[chunk..end].copy_from_slice(v.words(quote).as_ref());
-            group.stop[chunk..end].copy_from_slice(v.words(stop & outside).as_ref());
-            group.open[chunk..end].copy_from_slice(v.words(open & outside).as_ref());
-            group.close[chunk..end].copy_from_slice(v.words(close & outside).as_ref());
-            chunk = end;
+            // From each opening quote up to the byte before its closing quote.
+            let inside = parity(quote) ^ in_string;
+            in_string = 0_u64.wrapping_sub(inside >> 63);
+            let (open, close) = (open & !inside, close & !inside);
+            self.quote[word + 1] = quote;
+            self.stop[word] = colon & !inside | open | close;
+            self.open[word] = open;
+            self.close[word] = close;
         }
-        self.ready += 1;
+        self.ready = first + GROUP_CHUNKS;
+        self.after_escape = after_escape;
+        self.in_string = in_string;
     }
 
     /// Colons and brackets of a ready word.
     #[inline(always)]
     pub(super) fn stops(&self, word: usize) -> u64 {
-        self.groups[word / GROUP_CHUNKS].stop[word % GROUP_CHUNKS]
+        self.stop[word]
     }
 
-    /// Opening and closing brackets of a ready word.
+    /// The quotes of the 64 bytes that end with byte `at`, which is ready: its own is the highest bit.
     #[inline(always)]
-    pub(super) fn brackets(&self, word: usize) -> (u64, u64) {
-        let group = &self.groups[word / GROUP_CHUNKS];
-        (
-            group.open[word % GROUP_CHUNKS],
-            group.close[word % GROUP_CHUNKS],
-        )
+    pub(super) fn quotes_up_to(&self, at: usize) -> u64 {
+        let (word, bit) = (at / CHUNK_BYTES, at % CHUNK_BYTES);
+        self.quote[word + 1] << (63 - bit) | self.quote[word] >> 1 >> bit
     }
 
-    #[inline(always)]
-    fn quotes(&self, word: usize) -> u64 {
-        self.groups[word / GROUP_CHUNKS].quote[word % GROUP_CHUNKS]
-    }
-
-    /// The last quote before `at`, which is in a ready word.
-    #[inline(always)]
+    /// The last quote before `at`, which is ready.
     pub(super) fn quote_before(&self, at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
-        let mut bits = self.quotes(word) & !(u64::MAX << (at % CHUNK_BYTES));
+        let mut bits = self.quote.get(word + 1)? & !(u64::MAX << (at % CHUNK_BYTES));
         while bits == 0 {
             word = word.checked_sub(1)?;
-            bits = self.quotes(word);
+            bits = self.quote[word + 1];
         }
         Some(word * CHUNK_BYTES + 63 - bits.leading_zeros() as usize)
     }
@@ -161,19 +124,60 @@ impl Index {
     #[inline(always)]
     pub(super) fn quote_from<V: Vector>(&mut self, v: V, line: &[u8], at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
-        if !self.reach(v, line, word) {
-            return None;
-        }
-        let mut bits = self.quotes(word) & (u64::MAX << (at % CHUNK_BYTES));
-        while bits == 0 {
-            word += 1;
-            if !self.reach(v, line, word) {
-                return None;
+        let mut mask = u64::MAX << (at % CHUNK_BYTES);
+        while self.reach(v, line, word) {
+            let bits = self.quote[word + 1] & mask;
+            if bits != 0 {
+                return Some(word * CHUNK_BYTES + bits.trailing_zeros() as usize);
             }
-            bits = self.quotes(word);
+            mask = u64::MAX;
+            word += 1;
         }
-        Some(word * CHUNK_BYTES + bits.trailing_zeros() as usize)
+        None
     }
+
+    /// Behind the bracket that closes the outermost of `depth` containers, at least one, that `at` is within.
+    #[inline(always)]
+    pub(super) fn skip_containers<V: Vector>(
+        &mut self,
+        v: V,
+        line: &[u8],
+        at: usize,
+        mut depth: u32,
+    ) -> usize {
+        let mut word = at / CHUNK_BYTES;
+        let mut mask = u64::MAX << (at % CHUNK_BYTES);
+        while self.reach(v, line, word) {
+            let (open, close) = (self.open[word] & mask, self.close[word] & mask);
+            let closes = close.count_ones();
+            if closes >= depth {
+                let (mut left, mut passed) = (close, 1);
+                while left != 0 {
+                    let below = left.wrapping_sub(1) & !left;
+                    if depth + (open & below).count_ones() == passed {
+                        return word * CHUNK_BYTES + left.trailing_zeros() as usize + 1;
+                    }
+                    passed += 1;
+                    left &= left - 1;
+                }
+            }
+            // It stays above 0: no closing bracket was that of the outermost container.
+            depth = depth + open.count_ones() - closes;
+            mask = u64::MAX;
+            word += 1;
+        }
+        line.len()
+    }
+}
+
+/// Bit `i` is the parity of bits `0..=i`.
+#[inline(always)]
+fn parity(bits: u64) -> u64 {
+    let mut parity = bits;
+    for distance in [1, 2, 4, 8, 16, 32] {
+        parity ^= parity << distance;
+    }
+    parity
 }
 
 /// Which bytes of a chunk a backslash escapes; `after_escape` tells the next chunk of its first byte.
@@ -214,6 +218,19 @@ impl Vector for Portable {
             }
         }
         Planes { planes, ascii }
+    }
+    #[inline(always)]
+    fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        let mut masks = [0; N];
+        for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
+            for (at, here) in bytes.iter().take(CHUNK_BYTES).enumerate() {
+                *mask |= u64::from(here | set == byte) << at;
+            }
+            if byte == set {
+                *mask |= self.bits_from(bytes.len());
+            }
+        }
+        masks
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
@@ -261,11 +278,7 @@ impl Vector for Portable {
     }
     #[inline(always)]
     fn parity(self, wide: u64, carry: u64) -> (u64, u64) {
-        let mut parity = wide;
-        for distance in [1, 2, 4, 8, 16, 32] {
-            parity ^= parity << distance;
-        }
-        let parity = parity ^ carry.wrapping_neg();
+        let parity = parity(wide) ^ carry.wrapping_neg();
         (parity, parity >> 63)
     }
 }

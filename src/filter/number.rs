@@ -196,8 +196,3 @@ fn digits_of(text: &[u8]) -> usize {
 pub(super) fn to_f64(text: &str) -> f64 {
     text.parse().unwrap_or(f64::NAN)
 }
-
-/// The number as a whole one, when it is one of at most 18 digits in plain form.
-pub(super) fn to_integer(text: &str) -> Option<i64> {
-    integer(text.as_bytes())
-}

@@ -29,6 +29,8 @@ struct Node {
     /// A path ends here: its value will be asked for.
     wanted: bool,
     children: Vec<u32>,
+    /// Bit `length % 64` for each child's key.
+    lengths: u64,
     /// First child of each bucket; 0 for none.
     buckets: Option<Box<[u32; BUCKETS]>>,
 }
@@ -103,6 +105,12 @@ impl Paths {
         &self.nodes[node as usize].children
     }
 
+    /// Bit `length % 64` is set for the key of each child.
+    #[inline(always)]
+    pub(super) fn lengths(&self, node: u32) -> u64 {
+        self.nodes[node as usize].lengths
+    }
+
     /// The child of `node` with this decoded key.
     #[inline(always)]
     pub(super) fn child(&self, node: u32, key: &[u8]) -> Option<u32> {
@@ -110,7 +118,7 @@ impl Paths {
         let mut at = buckets[bucket(key)];
         while at != 0 {
             let child = &self.nodes[at as usize];
-            if child.key.as_bytes() == key {
+            if is_same(child.key.as_bytes(), key) {
                 return Some(at);
             }
             at = child.next;
@@ -123,6 +131,7 @@ impl Paths {
         let mut node = Node::new(key, parent);
         let above = &mut self.nodes[parent as usize];
         above.children.push(id);
+        above.lengths |= 1 << (key.len() % 64);
         let buckets = above.buckets.get_or_insert_with(|| Box::new([0; BUCKETS]));
         node.next = std::mem::replace(&mut buckets[bucket(key.as_bytes())], id);
         self.nodes.push(node);
@@ -138,8 +147,26 @@ impl Node {
             next: 0,
             wanted: false,
             children: Vec::new(),
+            lengths: 0,
             buckets: None,
         }
+    }
+}
+
+/// Equality of short texts without a call.
+#[inline(always)]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match (one.len(), one.first_chunk::<8>(), one.first_chunk::<4>()) {
+        (8..=16, Some(first), _) => {
+            other.first_chunk() == Some(first) && one.last_chunk::<8>() == other.last_chunk()
+        }
+        (4..8, _, Some(first)) => {
+            other.first_chunk() == Some(first) && one.last_chunk::<4>() == other.last_chunk()
+        }
+        _ => one == other,
     }
 }
 

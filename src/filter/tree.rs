@@ -9,10 +9,11 @@
 //! # Values
 //!
 //! null, boolean, number, string, timestamp, interval, severity, container (an object or an array, never looked
-//! into). A number of an event or a literal is an exact decimal of any size; arithmetic and functions calculate in
-//! `f64`, and a comparison with a calculated number is made in `f64`.
+//! into). A number of an event or a literal is an exact decimal of any size, its exponent bounded by ±10^36;
+//! arithmetic and functions calculate in `f64`, and a comparison with a calculated number is made in `f64`.
 //!
-//! A condition is true, false or null (unknown); a rule matches on true only. [`Expr::All`], [`Expr::Any`] and
+//! A condition is true, false or null (unknown); a rule matches on true only. Where a boolean value stands for a
+//! condition, a container is null. [`Expr::All`], [`Expr::Any`] and
 //! [`Expr::Not`] are Kleene's: a false among `All` is false, a true among `Any` is true, else a null is null, and not
 //! null is null.
 //!
@@ -133,13 +134,15 @@ pub enum Expr {
     /// a scalar of another type is null. A string is wanted for `Timestamp` and `Severity`, and read as
     /// [`Expr::Cast`] reads it; `Interval` is never in an event.
     Read(Field, Type),
-    /// Conversion. Null stays null; a container stays a container. To `String`: a number as its own digits (a
-    /// calculated one in its shortest form that reads back), `true`/`false`, a timestamp in RFC 3339 with `Z` and as
-    /// many fraction digits as it needs (none, 3, 6, 9), a severity as its word with one capital (`Info`), an
-    /// interval as nanoseconds. To `Number`: a string that is a JSON number when trimmed of white space, a boolean
-    /// as 1 or 0, a timestamp as milliseconds since 1970, calculated; else null. To `Bool`: `true` and `false` in
-    /// any case, a number as whether it is not zero; else null. To `Timestamp`: a string by
-    /// [`time::parse`](super::time::parse), a number as milliseconds since 1970; else null. To `Severity`: a string
+    /// Conversion. Null stays null; a container stays a container, a value of the type itself. To `String`: a number
+    /// as its own digits (a calculated one by the fewest digits that read back, without an exponent),
+    /// `true`/`false`, a timestamp in RFC 3339 with `Z` and as many fraction digits as it needs (none, 3, 6, 9), a
+    /// severity as its word with one capital (`Info`), an interval as nanoseconds. To `Number`: a string that is a
+    /// JSON number when trimmed of white space, and a boolean as 1 or 0, both exact; a timestamp as milliseconds
+    /// since 1970, truncated downwards, calculated; else null. To `Bool`: `true` and `false` in any case, a number
+    /// as whether it is not zero; else null. To `Timestamp`: a string by [`time::parse`](super::time::parse), a
+    /// number in `f64` as milliseconds since 1970, truncated to nanoseconds, null from ±10^31 on; else null. To
+    /// `Severity`: a string
     /// by [`severity_of`], a number 1 to 6 as Debug, Verbose, Info, Warning, Error, Critical; else null.
     Cast(Box<Expr>, Type),
     /// Every operand is a condition. Empty: true.
@@ -159,8 +162,8 @@ pub enum Expr {
     /// A test of a string against a string; false when either is no string. Operands: what is searched, what for.
     Text(TextTest, Box<Expr>, Box<Expr>),
     /// `keypath ~ 'phrase'`: the value's text holds the phrase somewhere, [folded](fold). The text of a string is
-    /// the string, of a number or boolean its own characters, of a container its raw characters with the escapes in
-    /// its strings [decoded](Expr::Anywhere); of null there is none, and the test is false.
+    /// the string, of a container its raw characters with the escapes in its strings [decoded](Expr::Anywhere), of
+    /// any other value as [`Expr::Cast`] has it; of null there is none, and the test is false.
     Phrase(Box<Expr>, Box<str>),
     /// A regular expression (of the `regex` crate, Unicode) is found somewhere in the string; false when it is no
     /// string.
@@ -185,7 +188,8 @@ pub enum Expr {
     NumberTerm(Field, Compare, Box<str>),
     /// The text of the line, or the text of a label ([`Label`] except `Peer` and `Sender`, and the raw `meta`),
     /// holds the term. The text of the line is its bytes with every escape inside strings decoded in place: the
-    /// quotes around strings and everything between them stay. A lone surrogate decodes to U+FFFD. The same decoding
+    /// quotes around strings and everything between them stay. A lone surrogate decodes to U+FFFD, in keys and values
+    /// everywhere. The same decoding
     /// for `meta`. For `$d ~~ 'x'`, the line alone.
     Anywhere {
         /// What is looked for.
@@ -268,8 +272,8 @@ pub struct Subnet {
 }
 
 /// A function. Null when an argument is null, a container, or of the wrong type, or the result does not exist or is
-/// no finite number, unless said otherwise. Positions and lengths count Unicode characters from 0. Numbers that are
-/// positions or counts are truncated towards zero.
+/// no finite number, unless said otherwise; a number beyond `f64` is of the wrong type. Positions and lengths count
+/// Unicode characters from 0. Numbers that are positions, counts, code points or bases are truncated towards zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Function {
     /// `concat(s, …)`: strings joined.
@@ -292,7 +296,8 @@ pub enum Function {
     Substr,
     /// `splitParts(s, delimiter, n)`: the `n`-th part from 1; null without one or for an empty delimiter.
     SplitParts,
-    /// `padLeft(s, width, fill)`: `fill` repeated and cut so that it is `width` characters; at most 1,024.
+    /// `padLeft(s, width, fill)`: before it `fill`, repeated and cut so that it is `width` characters, of which at most
+    /// 1,024 count; as it is when it has as many already or `fill` is empty.
     PadLeft,
     /// `padRight(s, width, fill)` and `pad`.
     PadRight,
@@ -306,9 +311,9 @@ pub enum Function {
     UrlDecode,
     /// `encodeBase64(s)`: RFC 4648 with padding.
     EncodeBase64,
-    /// `decodeBase64(s)`: RFC 4648 with padding; null when it is none or no UTF-8.
+    /// `decodeBase64(s)`: RFC 4648 with padding; null when it is none or no UTF-8, or unused bits are not 0.
     DecodeBase64,
-    /// `ipPrefix(ip, bits)`: the network in CIDR form, e.g. `10.0.0.0/8`.
+    /// `ipPrefix(ip, bits)`: the network in CIDR form, e.g. `10.0.0.0/8`; addresses as in [`Expr::InSubnet`].
     IpPrefix,
     /// `isUuid(s)`: 8-4-4-4-12 hex digits. False for null and what is no string.
     IsUuid,
@@ -322,7 +327,8 @@ pub enum Function {
     Ceil,
     /// `floor(n)`.
     Floor,
-    /// `round(n, digits?)`: half away from zero; digits −15 to 15.
+    /// `round(n, digits?)`: half away from zero; digits −15 to 15. `n · 10^digits` is rounded and divided again; for
+    /// negative digits `n / 10^−digits` is rounded and multiplied again.
     Round,
     /// `sqrt(n)`.
     Sqrt,
@@ -346,7 +352,7 @@ pub enum Function {
     ToBase,
     /// `toUnixTime(t)`: milliseconds since 1970, truncated downwards.
     ToUnixTime,
-    /// `fromUnixTime(n)`: of milliseconds since 1970.
+    /// `fromUnixTime(n)`: of milliseconds since 1970, as [`Expr::Cast`] has it.
     FromUnixTime,
 }
 

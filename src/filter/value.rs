@@ -58,15 +58,18 @@ impl Number<'_> {
 
     /// As milliseconds, in nanoseconds.
     pub(super) fn millis_to_nanos(&self) -> Option<i128> {
-        if let Number::Exact(text) = self
-            && let Some(millis) = number::to_integer(text)
-        {
-            return Some(i128::from(millis) * NANOS_PER_MILLI);
+        let millis = self.to_f64();
+        if millis.abs() >= MILLIS_END {
+            return None;
         }
-        let nanos = self.to_f64() * 1e6;
-        truncated(nanos)
+        // The fraction apart: a product of both would be rounded, and the whole part is exact up to 2^53.
+        let whole = truncated(millis)? * NANOS_PER_MILLI;
+        Some(whole + truncated(millis.fract() * 1e6)?)
     }
 }
+
+/// Milliseconds from which on their nanoseconds are no time any more.
+const MILLIS_END: f64 = 1e31;
 
 /// Nanoseconds of a millisecond.
 pub(super) const NANOS_PER_MILLI: i128 = 1_000_000;

@@ -90,7 +90,7 @@ impl Walker {
     /// Turns to a new line. All later calls up to the next `begin` must come with the same paths and line.
     #[inline]
     pub fn begin(&mut self, paths: &Paths, line: &[u8]) {
-        self.index.reset();
+        self.index.reset(line.len());
         self.restart(paths, line);
     }
 
@@ -140,7 +140,7 @@ impl Walker {
     #[inline]
     fn find_start(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<usize> {
         if self.places[path.index()].start == UNKNOWN {
-            self.walk(paths, line, path);
+            self.walk(paths, line, path.index());
         }
         match self.places[path.index()].start {
             UNKNOWN | ABSENT => None,
@@ -149,18 +149,16 @@ impl Walker {
     }
 
     #[inline]
-    fn walk(&mut self, paths: &Paths, line: &[u8], path: PathId) {
+    fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
         let level = self.level;
-        run(
-            level,
-            Walk {
-                walker: self,
-                paths,
-                line,
-                target: path.index(),
-                duplicates: None,
-            },
-        );
+        let job = Walk {
+            walker: self,
+            paths,
+            line,
+            target,
+            duplicates: None,
+        };
+        run(level, job);
     }
 
     fn container_end(&mut self, line: &[u8], from: usize) -> usize {
@@ -173,20 +171,18 @@ impl Walker {
         marks.clear();
         marks.resize(paths.len(), false);
         self.restart(paths, line);
-        let level = self.level;
         if let Some(top) = self.open.last_mut() {
             top.left = NEVER_DONE;
-            run(
-                level,
-                Walk {
-                    walker: self,
-                    paths,
-                    line,
-                    target: ROOT as usize,
-                    duplicates: Some(marks),
-                },
-            );
         }
+        let level = self.level;
+        let job = Walk {
+            walker: self,
+            paths,
+            line,
+            target: ROOT as usize,
+            duplicates: Some(marks),
+        };
+        run(level, job);
     }
 }
 
@@ -195,6 +191,21 @@ fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
     match level {
         Some(level) => level.run(job),
         None => job.run(Portable),
+    }
+}
+
+/// Finds the end of a container.
+struct ContainerEnd<'a> {
+    index: &'a mut Index,
+    line: &'a [u8],
+    from: usize,
+}
+
+impl Job for ContainerEnd<'_> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<V: Vector>(self, v: V) -> usize {
+        self.index.skip_containers(v, self.line, self.from, 1)
     }
 }
 
@@ -220,58 +231,75 @@ impl Job for Walk<'_> {
         let Some(mut frame) = self.walker.open.pop() else {
             return;
         };
-        let mut stops = Stops::from(self.walker.at);
-        loop {
+        let mut lengths = self.paths.lengths(frame.node);
+        let (mut at, mut skipped) = (self.walker.at, 0);
+        'place: loop {
             if frame.left == 0 {
-                let end = container_end(&mut self.walker.index, v, line, stops.at);
+                // Nothing more is asked for here: on to what is around it.
                 let Some(above) = self.walker.open.pop() else {
                     return;
                 };
                 frame = above;
-                stops = Stops::from(end);
+                lengths = self.paths.lengths(frame.node);
+                skipped += 1;
                 continue;
             }
-            let Some(at) = stops.next(&mut self.walker.index, v, line) else {
-                self.abandon(frame);
-                return;
-            };
-            match line[at] {
-                b':' => {
-                    let Some(child) = self.child(frame.node, at) else {
-                        continue;
-                    };
-                    if self.walker.places[child as usize].start != UNKNOWN {
-                        self.mark_duplicate(child);
-                        continue;
+            if skipped > 0 {
+                at = self.walker.index.skip_containers(v, line, at, skipped);
+                skipped = 0;
+            }
+            let mut word = at / CHUNK_BYTES;
+            let mut mask = u64::MAX << (at % CHUNK_BYTES);
+            while self.walker.index.reach(v, line, word) {
+                let mut bits = self.walker.index.stops(word) & mask;
+                while bits != 0 {
+                    let stop = word * CHUNK_BYTES + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    at = stop + 1;
+                    match line[stop] {
+                        b':' => {
+                            let Some(child) = self.child(frame.node, lengths, stop) else {
+                                continue;
+                            };
+                            if self.walker.places[child as usize].start != UNKNOWN {
+                                self.mark_duplicate(child);
+                                continue;
+                            }
+                            frame.left -= u32::from(frame.left != NEVER_DONE);
+                            let value = skip_space(line, at);
+                            if self.meet(v, child, value) {
+                                self.walker.open.push(frame);
+                                frame = self.frame(child);
+                                lengths = self.paths.lengths(child);
+                                at = value + 1;
+                            }
+                        }
+                        b'{' | b'[' => {
+                            skipped = 1;
+                            continue 'place;
+                        }
+                        _ => {
+                            absent_below(self.paths, &mut self.walker.places, frame.node);
+                            let Some(above) = self.walker.open.pop() else {
+                                return;
+                            };
+                            frame = above;
+                            lengths = self.paths.lengths(frame.node);
+                        }
                     }
-                    if frame.left != NEVER_DONE {
-                        frame.left -= 1;
-                    }
-                    let value = skip_space(line, at + 1);
-                    if self.meet(v, child, value) {
+                    if self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
+                    {
                         self.walker.open.push(frame);
-                        frame = self.frame(child);
-                        stops = Stops::from(value + 1);
-                    }
-                }
-                b'{' | b'[' => {
-                    let end = container_end(&mut self.walker.index, v, line, at + 1);
-                    stops = Stops::from(end);
-                    continue;
-                }
-                _ => {
-                    absent_below(self.paths, &mut self.walker.places, frame.node);
-                    let Some(above) = self.walker.open.pop() else {
+                        self.walker.at = at;
                         return;
-                    };
-                    frame = above;
+                    }
+                    continue 'place;
                 }
+                mask = u64::MAX;
+                word += 1;
             }
-            if self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN {
-                self.walker.open.push(frame);
-                self.walker.at = stops.at;
-                return;
-            }
+            self.abandon(frame);
+            return;
         }
     }
 }
@@ -279,15 +307,24 @@ impl Job for Walk<'_> {
 impl Walk<'_> {
     /// The child whose key stands before the colon.
     #[inline(always)]
-    fn child(&mut self, node: u32, colon: usize) -> Option<u32> {
+    fn child(&mut self, node: u32, lengths: u64, colon: usize) -> Option<u32> {
+        const CLOSING: u64 = 1 << 62;
         let line = self.line;
-        let mut close = colon.checked_sub(1)?;
-        while is_space(line[close]) {
-            close = close.checked_sub(1)?;
-        }
-        let open = self.walker.index.quote_before(close)?;
-        let key = line.get(open + 1..close)?;
-        if self.walker.index.has_backslash() && key.contains(&b'\\') {
+        let index = &self.walker.index;
+        let escapes = index.has_backslash();
+        // Nearly always the key is less than 60 bytes long, and its closing quote stands right before the colon.
+        let quotes = index.quotes_up_to(colon);
+        let before = quotes & (CLOSING - 1);
+        let key = if quotes & CLOSING != 0 && before != 0 {
+            let distance = before.leading_zeros() as usize;
+            if lengths >> (distance - 2) & 1 == 0 && !escapes {
+                return None;
+            }
+            line.get(colon - distance + 1..colon - 1)?
+        } else {
+            key_before(index, line, colon)?
+        };
+        if escapes && key.contains(&b'\\') {
             let decoded = &mut self.walker.key;
             decoded.clear();
             text::unescape(key, decoded);
@@ -348,6 +385,17 @@ impl Walk<'_> {
     }
 }
 
+/// The key before a colon, when it is long or has white space behind it.
+#[cold]
+fn key_before<'a>(index: &Index, line: &'a [u8], colon: usize) -> Option<&'a [u8]> {
+    let mut close = colon.checked_sub(1)?;
+    while is_space(line[close]) {
+        close = close.checked_sub(1)?;
+    }
+    let open = index.quote_before(close)?;
+    line.get(open + 1..close)
+}
+
 /// What was not met below `node` is not there.
 #[cold]
 fn absent_below(paths: &Paths, places: &mut [Place], node: u32) {
@@ -357,94 +405,6 @@ fn absent_below(paths: &Paths, places: &mut [Place], node: u32) {
             absent_below(paths, places, *child);
         }
     }
-}
-
-/// The colons and brackets of a line, one after the other.
-struct Stops {
-    /// Behind the last stop taken.
-    at: usize,
-    word: usize,
-    /// What is left of the word; `None` when it was not looked at.
-    bits: Option<u64>,
-}
-
-impl Stops {
-    #[inline(always)]
-    fn from(at: usize) -> Self {
-        Self {
-            at,
-            word: at / CHUNK_BYTES,
-            bits: None,
-        }
-    }
-
-    #[inline(always)]
-    fn next<V: Vector>(&mut self, index: &mut Index, v: V, line: &[u8]) -> Option<usize> {
-        let mut bits = match self.bits {
-            Some(bits) => bits,
-            None => {
-                if !index.reach(v, line, self.word) {
-                    return None;
-                }
-                index.stops(self.word) & (u64::MAX << (self.at % CHUNK_BYTES))
-            }
-        };
-        while bits == 0 {
-            self.word += 1;
-            if !index.reach(v, line, self.word) {
-                return None;
-            }
-            bits = index.stops(self.word);
-        }
-        let stop = self.word * CHUNK_BYTES + bits.trailing_zeros() as usize;
-        self.bits = Some(bits & (bits - 1));
-        self.at = stop + 1;
-        Some(stop)
-    }
-}
-
-/// Finds the end of a container.
-struct ContainerEnd<'a> {
-    index: &'a mut Index,
-    line: &'a [u8],
-    from: usize,
-}
-
-impl Job for ContainerEnd<'_> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<V: Vector>(self, v: V) -> usize {
-        container_end(self.index, v, self.line, self.from)
-    }
-}
-
-/// Behind the bracket that closes the container whose inside `from` is in.
-#[inline(always)]
-fn container_end<V: Vector>(index: &mut Index, v: V, line: &[u8], from: usize) -> usize {
-    let mut word = from / CHUNK_BYTES;
-    let mut mask = u64::MAX << (from % CHUNK_BYTES);
-    let mut depth = 1;
-    while index.reach(v, line, word) {
-        let (open, close) = index.brackets(word);
-        let (open, close) = (open & mask, close & mask);
-        let closes = close.count_ones();
-        if closes >= depth {
-            let (mut left, mut passed) = (close, 1);
-            while left != 0 {
-                let below = left.wrapping_sub(1) & !left;
-                if depth + (open & below).count_ones() == passed {
-                    return word * CHUNK_BYTES + left.trailing_zeros() as usize + 1;
-                }
-                passed += 1;
-                left &= left - 1;
-            }
-        }
-        // It is above 0: the containers before each closing bracket were more than the closing ones.
-        depth = depth + open.count_ones() - closes;
-        mask = u64::MAX;
-        word += 1;
-    }
-    line.len()
 }
 
 /// Behind the number or literal at `start`.

@@ -35,6 +35,9 @@ pub trait Vector: Copy {
     /// Eight masks of the first bytes of `bytes`, at most a group: bit `i` of `planes[p]` is bit `p` of the class of
     /// byte `i`. Places beyond the slice may have any class.
     fn planes<T: ClassTable>(self, bytes: &[u8]) -> Planes<Self::Wide>;
+    /// For each `(set, byte)` the bytes of `bytes`, at most a chunk, that are `byte` once their bits of `set` are set.
+    /// Places beyond the slice hold 0. For few bytes this costs less than [`Self::planes`], and it waits for no group.
+    fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N];
     /// The bits of `bits` at the places set in `places`, packed to the low end.
     fn gather(self, bits: u64, places: u64) -> u64;
 
@@ -207,6 +210,14 @@ mod tests {
             }
         }
         assert_eq!(v.gather(bits, places), packed);
+
+        let sought = [(0, b'"'), (0x20, b'{'), (0, 0), (0, 0x9f)];
+        for (mask, (set, byte)) in v.equal(bytes, sought).into_iter().zip(sought) {
+            for at in 0..CHUNK_BYTES {
+                let here = bytes.get(at).copied().unwrap_or(0);
+                assert_eq!(mask >> at & 1 == 1, here | set == byte, "byte {at}");
+            }
+        }
     }
 
     /// Random words, good enough to find mistakes.

@@ -76,6 +76,10 @@ impl Vector for Avx512 {
         }
     }
     #[inline(always)]
+    fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        on_level!(avx512::equal(bytes, sought))
+    }
+    #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
         on_level!(_pext_u64(bits, places))
     }
@@ -130,6 +134,10 @@ impl Vector for Avx2 {
     fn planes<T: ClassTable>(self, bytes: &[u8]) -> Planes<u64> {
         let (planes, ascii) = on_level!(avx2::planes::<T>(bytes));
         Planes { planes, ascii }
+    }
+    #[inline(always)]
+    fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        on_level!(avx2::equal(bytes, sought))
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
@@ -258,6 +266,18 @@ mod avx512 {
         };
         // SAFETY: masked-out bytes are not touched (nor do they fault), and the mask covers only bytes of the slice.
         unsafe { _mm512_maskz_loadu_epi8(present, bytes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    pub(super) fn equal<const N: usize>(bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        let chunk = load(bytes);
+        let mut masks = [0; N];
+        for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
+            let bits = _mm512_or_si512(chunk, _mm512_set1_epi8(set.cast_signed()));
+            *mask = _mm512_cmpeq_epi8_mask(bits, _mm512_set1_epi8(byte.cast_signed()));
+        }
+        masks
     }
 
     /// The planes of one chunk, a word each.
@@ -415,6 +435,30 @@ mod avx2 {
             planes,
             _mm256_movemask_epi8(_mm256_or_si256(low, high)) == 0,
         )
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub(super) fn equal<const N: usize>(bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        let mut partial = [0; CHUNK_BYTES];
+        let chunk = bytes.first_chunk().unwrap_or_else(|| {
+            partial[..bytes.len()].copy_from_slice(bytes);
+            &partial
+        });
+        let (low, high) = chunk.split_at(32);
+        let halves = [load(low), load(high)];
+        let mut masks = [0; N];
+        for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
+            let (set, byte) = (
+                _mm256_set1_epi8(set.cast_signed()),
+                _mm256_set1_epi8(byte.cast_signed()),
+            );
+            for (place, half) in halves.iter().enumerate() {
+                let same = _mm256_cmpeq_epi8(_mm256_or_si256(*half, set), byte);
+                *mask |= u64::from(_mm256_movemask_epi8(same).cast_unsigned()) << (32 * place);
+            }
+        }
+        masks
     }
 
     #[target_feature(enable = "avx2")]
