@@ -6,6 +6,7 @@ pub mod lane;
 pub mod pace;
 pub mod settings;
 pub mod status;
+pub mod template;
 
 #[cfg(test)]
 mod tests;
