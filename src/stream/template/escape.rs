@@ -16,6 +16,7 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
 /// behind a backslash that the next byte overwrites unless it is needed: no branch depends on the data. Blocks with
 /// control characters, which ingest allows between tokens only, take the slow way.
 pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let mut escaped = [0; 2 * BLOCK_BYTES + 1];
     for block in text.chunks(BLOCK_BYTES) {
         if block
             .iter()
@@ -24,7 +25,6 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
             push_escaped_slowly(out, block);
             continue;
         }
-        let mut escaped = [0; 2 * BLOCK_BYTES + 1];
         let mut length = 0;
         for byte in block {
             escaped[length] = b'\\';

@@ -5,6 +5,7 @@
 //! what the spans are for.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// The members of an object, or the elements of an array (with an empty key), in order.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub(super) struct Item<'a> {
     pub(super) lead: &'a [u8],
     /// The key between its quotes, as written; empty for an element.
     pub(super) key: &'a [u8],
+    /// The key has escapes.
+    escaped: bool,
     /// From the key's opening quote to the value: `"key": `. Empty for an element.
     pub(super) head: &'a [u8],
     pub(super) value: &'a [u8],
@@ -46,15 +49,16 @@ impl<'a> Items<'a> {
         let bytes = self.container;
         let start = white_end(bytes, self.at);
         let lead = &bytes[self.at.min(start)..start];
-        let (key, value_start) = if self.keyed {
-            let key_end = string_end(bytes, start)?;
+        let (key, escaped, value_start) = if self.keyed {
+            let (key_end, escaped) = string_end(bytes, start)?;
             let colon = white_end(bytes, key_end);
             if bytes.get(colon) != Some(&b':') {
                 return None;
             }
-            (&bytes[start + 1..key_end - 1], white_end(bytes, colon + 1))
+            let key = &bytes[start + 1..key_end - 1];
+            (key, escaped, white_end(bytes, colon + 1))
         } else {
-            (&bytes[..0], start)
+            (&bytes[..0], false, start)
         };
         let value_end = value_end(bytes, value_start)?;
         let end = white_end(bytes, value_end);
@@ -66,6 +70,7 @@ impl<'a> Items<'a> {
         Some(Item {
             lead,
             key,
+            escaped,
             head: &bytes[start..value_start],
             value: &bytes[value_start..value_end],
             trail: &bytes[value_end..end],
@@ -85,13 +90,27 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
     /// Whether the key, decoded, is this one.
     pub(super) fn is(&self, key: &str) -> bool {
-        if memchr::memchr(b'\\', self.key).is_none() {
-            self.key == key.as_bytes()
-        } else {
+        if self.escaped {
             decoded(self.key) == key
+        } else {
+            self.key == key.as_bytes()
+        }
+    }
+
+    /// The key, decoded.
+    pub(super) fn key_text(&self) -> Cow<'a, str> {
+        decoded(self.key)
+    }
+
+    /// How a decoded key compares with this one.
+    pub(super) fn order_of(&self, key: &str) -> Ordering {
+        if self.escaped {
+            key.cmp(decoded(self.key).as_ref())
+        } else {
+            key.as_bytes().cmp(self.key)
         }
     }
 }
@@ -177,42 +196,59 @@ fn hex_code(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Where the white space that begins here ends.
-pub(super) fn white_end(bytes: &[u8], at: usize) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let white = rest
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-        .count();
-    at + white
+pub(super) fn white_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
 }
 
-/// Behind the closing quote of the string that begins here.
-fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+/// Behind the closing quote of the string that begins here, and whether it has escapes.
+fn string_end(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     if bytes.get(at) != Some(&b'"') {
         return None;
     }
+    let mut escaped = false;
     let mut at = at + 1;
     loop {
-        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        at += quote_or_backslash(bytes.get(at..)?)?;
         if bytes[at] == b'"' {
-            return Some(at + 1);
+            return Some((at + 1, escaped));
         }
+        escaped = true;
         at += 2;
     }
+}
+
+/// Eight bytes at a time: most strings are too short for a vector search to pay.
+#[inline]
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    // The lowest high bit that is set is that of the first zero byte; only those above may be wrong.
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ (ONES * u64::from(b'"')))
+            | zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(number * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    place.map(|place| words.len() * 8 + place)
 }
 
 /// Behind the value that begins here.
 fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
-        b'"' => string_end(bytes, at),
+        b'"' => string_end(bytes, at).map(|(end, _)| end),
         b'{' | b'[' => container_end(bytes, at),
         _ => {
-            let length = bytes[at..]
-                .iter()
-                .take_while(|byte| {
-                    !matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')
-                })
-                .count();
+            let ends =
+                |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
+            let length = bytes[at..].iter().position(ends);
+            let length = length.unwrap_or(bytes.len() - at);
             (length > 0).then_some(at + length)
         }
     }
@@ -223,7 +259,7 @@ fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match bytes.get(at)? {
             b'"' => {
-                at = string_end(bytes, at)?;
+                at = string_end(bytes, at)?.0;
                 continue;
             }
             b'{' | b'[' => depth += 1,

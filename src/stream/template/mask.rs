@@ -190,7 +190,7 @@ impl Node {
         if let Some((_, child)) = self.children.iter().find(|(key, _)| item.is(key)) {
             return Some(child);
         }
-        let key = decoded(item.key);
+        let key = item.key_text();
         if !key.contains('.') {
             return None;
         }

@@ -7,7 +7,7 @@
 use crate::filter::tree::Path;
 
 use super::TemplateError;
-use super::json::{Item, Items, decoded};
+use super::json::{Item, Items};
 
 /// Reads a path as it is written in a configuration.
 pub(super) fn parse(text: &str) -> Result<Path, TemplateError> {
@@ -115,14 +115,9 @@ impl PathSet {
 
 impl Node {
     fn child(&self, item: &Item<'_>) -> Option<PathId> {
-        let place = if memchr::memchr(b'\\', item.key).is_none() {
-            self.children
-                .binary_search_by(|(key, _)| key.as_bytes().cmp(item.key))
-        } else {
-            let wanted = decoded(item.key);
-            self.children
-                .binary_search_by(|(key, _)| key.as_ref().cmp(wanted.as_ref()))
-        };
+        let place = self
+            .children
+            .binary_search_by(|(key, _)| item.order_of(key));
         place.ok().map(|place| self.children[place].1)
     }
 }

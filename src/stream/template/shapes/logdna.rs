@@ -18,7 +18,7 @@ use memchr::memmem;
 
 use crate::stream::template::escape::push_escaped;
 use crate::stream::template::event_at::EventAt;
-use crate::stream::template::json::{Items, decoded, member};
+use crate::stream::template::json::{Items, member};
 use crate::stream::template::time;
 
 use super::object::Object;
@@ -34,44 +34,43 @@ impl Logdna {
     pub(in crate::stream::template) fn render(&self, event: &EventAt<'_>, out: &mut Vec<u8>) {
         // The line twice, once with escapes, and some labels.
         out.reserve(event.line.len() * 5 / 2 + 512);
-        if self.wrapped {
-            let mut outer = Object::begin(out);
-            let mut record = Object::begin(outer.member("_source"));
-            push_record(
-                &mut record,
-                event,
-                true,
-                member(event.line, "level").is_some(),
-            );
-            record.end();
-            outer.end();
-            return;
-        }
-        let mut record = Object::begin(out);
-        if is_free_of_reserved_keys(event.line) {
-            push_record(&mut record, event, false, false);
-            record.members_of(event.line);
+        let free = is_free_of_reserved_keys(event.line);
+        let own_level = if free {
+            None
         } else {
-            push_record(
-                &mut record,
-                event,
-                false,
-                member(event.line, "level").is_some(),
-            );
-            push_renamed(&mut record, event.line);
+            member(event.line, "level")
+        };
+        let mut record = Object::begin(out);
+        if self.wrapped {
+            let mut inner = Object::begin(record.member("_source"));
+            push_record(&mut inner, event, own_level, true);
+            if let Some(level) = own_level {
+                inner.raw("level", level);
+            }
+            inner.end();
+        } else {
+            push_record(&mut record, event, own_level, false);
+            if free {
+                record.members_of(event.line);
+            } else {
+                push_renamed(&mut record, event.line);
+            }
         }
         record.end();
     }
 }
 
-fn push_record(record: &mut Object<'_>, event: &EventAt<'_>, wrapped: bool, own_level: bool) {
+/// All but what comes from the event's members; the label level only where the event has none of its own.
+fn push_record(
+    record: &mut Object<'_>,
+    event: &EventAt<'_>,
+    own_level: Option<&[u8]>,
+    with_type: bool,
+) {
     let labels = event.labels;
     record.text_if("_host", event.host().as_deref());
-    if wrapped {
+    if with_type {
         record.text("_logtype", "json");
-        if own_level && let Some(level) = member(event.line, "level") {
-            record.raw("level", level);
-        }
     }
     record.raw("_label", labels.meta.as_deref().unwrap_or("{}").as_bytes());
     event.push_tags(record.member("_tag"));
@@ -81,7 +80,7 @@ fn push_record(record: &mut Object<'_>, event: &EventAt<'_>, wrapped: bool, own_
     push_escaped(line, event.line);
     line.push(b'"');
     record.raw("_rawline", b"null");
-    if !own_level {
+    if own_level.is_none() {
         record.text_if("level", labels.level.as_deref());
     }
     record.number("_ts", time::millis(event.labelled_time()));
@@ -100,7 +99,7 @@ fn is_free_of_reserved_keys(line: &[u8]) -> bool {
 
 fn push_renamed(record: &mut Object<'_>, line: &[u8]) {
     for item in Items::of(line) {
-        let key = decoded(item.key);
+        let key = item.key_text();
         if REMOVED.contains(&key.as_ref()) {
             continue;
         }
