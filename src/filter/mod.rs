@@ -4,5 +4,7 @@
 //! many rules into one program over one table of fields, and `eval` runs it on the raw bytes of a line. Everything here is
 //! pure.
 
+pub mod dpxl;
 pub mod error;
+pub mod time;
 pub mod tree;
