@@ -4,7 +4,25 @@
 //! many rules into one program over one table of fields, and `eval` runs it on the raw bytes of a line. Everything here is
 //! pure.
 
+mod array;
+mod compile;
+mod describe;
 pub mod dpxl;
 pub mod error;
+mod eval;
+mod functions;
+mod index;
+mod number;
+mod paths;
+#[cfg(test)]
+mod tests;
+pub mod text;
 pub mod time;
 pub mod tree;
+mod value;
+mod walk;
+
+pub use compile::{Polarity, Program, Rule};
+pub use eval::{Evaluation, Evaluator, Event};
+pub use paths::{PathId, Paths};
+pub use walk::Walker;

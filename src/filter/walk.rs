@@ -1,0 +1,476 @@
+//! The lazy walker: finds the values of paths in the raw bytes of a line, and no more than it is asked for.
+//!
+//! Owns: following keys from the top, first key first, on the bit masks of [`Index`]. Promises: every byte of a line
+//! is walked over at most once however many paths are asked for; the walk stops where the answer is known and goes on
+//! from there; on bytes that are no JSON object it ends with some answer, without panic. Leaves to others: what a
+//! value means.
+//!
+//! How: within an object only colons and brackets are visited. A colon's key stands before it, and its value behind.
+//! A value that is not asked for costs nothing when it is a scalar, and one pass over the brackets of its masks when
+//! it is a container.
+
+use std::ops::Range;
+
+use super::index::{Index, Portable};
+use super::paths::{PathId, Paths, ROOT};
+use super::text;
+use crate::os::simd::{CHUNK_BYTES, Job, Level, Vector};
+
+/// Where the value of a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// First byte, or one of the two marks below.
+    start: u32,
+    /// Behind the last byte; 0 when not yet known.
+    end: u32,
+}
+
+/// The walk has not come to it.
+const UNKNOWN: u32 = u32::MAX;
+/// It is not in the line.
+const ABSENT: u32 = u32::MAX - 1;
+
+impl Place {
+    const UNKNOWN: Self = Self {
+        start: UNKNOWN,
+        end: 0,
+    };
+    const ABSENT: Self = Self {
+        start: ABSENT,
+        end: 0,
+    };
+}
+
+/// An object that is being walked.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    node: u32,
+    /// Children not met yet; with none left the rest of the object is skipped.
+    left: u32,
+}
+
+/// The walk over one line. Its memory is used again for the next.
+pub struct Walker {
+    level: Option<Level>,
+    index: Index,
+    places: Vec<Place>,
+    open: Vec<Frame>,
+    /// Where the walk goes on.
+    at: usize,
+    /// A decoded key.
+    key: Vec<u8>,
+}
+
+impl Default for Walker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Walker {
+    /// With the widest instructions of this CPU.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_level(Level::best())
+    }
+
+    /// With the given instructions; `None` is the portable way. For tests and benches.
+    #[must_use]
+    pub fn with_level(level: Option<Level>) -> Self {
+        Self {
+            level,
+            index: Index::default(),
+            places: Vec::new(),
+            open: Vec::new(),
+            at: 0,
+            key: Vec::new(),
+        }
+    }
+
+    /// Turns to a new line. All later calls up to the next `begin` must come with the same paths and line.
+    #[inline]
+    pub fn begin(&mut self, paths: &Paths, line: &[u8]) {
+        self.index.reset();
+        self.restart(paths, line);
+    }
+
+    /// To the top of the line again; the masks stay.
+    #[inline]
+    fn restart(&mut self, paths: &Paths, line: &[u8]) {
+        self.places.clear();
+        self.places.resize(paths.len(), Place::UNKNOWN);
+        self.open.clear();
+        let top = skip_space(line, 0);
+        // Places are 32 bits wide; a longer line is treated as one without fields.
+        if line.get(top) == Some(&b'{') && line.len() < ABSENT as usize {
+            self.places[ROOT as usize].start = narrow(top);
+            self.open.push(Frame {
+                node: ROOT,
+                left: narrow(paths.children(ROOT).len()),
+            });
+            self.at = top + 1;
+        } else {
+            self.places.fill(Place::ABSENT);
+        }
+    }
+
+    /// The raw bytes of a path's value, quotes and brackets included.
+    #[inline]
+    pub fn find(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<Range<usize>> {
+        let start = self.find_start(paths, line, path)?;
+        let place = self.places[path.index()];
+        if place.end != 0 {
+            return Some(start..place.end as usize);
+        }
+        let end = match line[start] {
+            b'{' | b'[' => self.container_end(line, start + 1),
+            _ => scalar_end(line, start),
+        };
+        self.places[path.index()].end = narrow(end);
+        Some(start..end)
+    }
+
+    /// True when what was walked over has a backslash; a value found without has no escapes.
+    #[inline]
+    pub(super) fn has_backslash(&self) -> bool {
+        self.index.has_backslash()
+    }
+
+    /// Where a path's value begins.
+    #[inline]
+    fn find_start(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<usize> {
+        if self.places[path.index()].start == UNKNOWN {
+            self.walk(paths, line, path);
+        }
+        match self.places[path.index()].start {
+            UNKNOWN | ABSENT => None,
+            start => Some(start as usize),
+        }
+    }
+
+    #[inline]
+    fn walk(&mut self, paths: &Paths, line: &[u8], path: PathId) {
+        let level = self.level;
+        run(
+            level,
+            Walk {
+                walker: self,
+                paths,
+                line,
+                target: path.index(),
+                duplicates: None,
+            },
+        );
+    }
+
+    fn container_end(&mut self, line: &[u8], from: usize) -> usize {
+        let index = &mut self.index;
+        run(self.level, ContainerEnd { index, line, from })
+    }
+
+    /// Marks the nodes whose key the object on their way holds twice. Fields are found anew afterwards.
+    pub(super) fn duplicates(&mut self, paths: &Paths, line: &[u8], marks: &mut Vec<bool>) {
+        marks.clear();
+        marks.resize(paths.len(), false);
+        self.restart(paths, line);
+        let level = self.level;
+        if let Some(top) = self.open.last_mut() {
+            top.left = NEVER_DONE;
+            run(
+                level,
+                Walk {
+                    walker: self,
+                    paths,
+                    line,
+                    target: ROOT as usize,
+                    duplicates: Some(marks),
+                },
+            );
+        }
+    }
+}
+
+#[inline(always)]
+fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
+    match level {
+        Some(level) => level.run(job),
+        None => job.run(Portable),
+    }
+}
+
+/// Walks until the target is known.
+struct Walk<'a> {
+    walker: &'a mut Walker,
+    paths: &'a Paths,
+    line: &'a [u8],
+    target: usize,
+    /// With marks to set, the walk goes to the end of the line.
+    duplicates: Option<&'a mut Vec<bool>>,
+}
+
+/// Children left of an object that is walked to its end.
+const NEVER_DONE: u32 = u32::MAX;
+
+impl Job for Walk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(mut self, v: V) {
+        let line = self.line;
+        let Some(mut frame) = self.walker.open.pop() else {
+            return;
+        };
+        let mut stops = Stops::from(self.walker.at);
+        loop {
+            if frame.left == 0 {
+                let end = container_end(&mut self.walker.index, v, line, stops.at);
+                let Some(above) = self.walker.open.pop() else {
+                    return;
+                };
+                frame = above;
+                stops = Stops::from(end);
+                continue;
+            }
+            let Some(at) = stops.next(&mut self.walker.index, v, line) else {
+                self.abandon(frame);
+                return;
+            };
+            match line[at] {
+                b':' => {
+                    let Some(child) = self.child(frame.node, at) else {
+                        continue;
+                    };
+                    if self.walker.places[child as usize].start != UNKNOWN {
+                        self.mark_duplicate(child);
+                        continue;
+                    }
+                    if frame.left != NEVER_DONE {
+                        frame.left -= 1;
+                    }
+                    let value = skip_space(line, at + 1);
+                    if self.meet(v, child, value) {
+                        self.walker.open.push(frame);
+                        frame = self.frame(child);
+                        stops = Stops::from(value + 1);
+                    }
+                }
+                b'{' | b'[' => {
+                    let end = container_end(&mut self.walker.index, v, line, at + 1);
+                    stops = Stops::from(end);
+                    continue;
+                }
+                _ => {
+                    absent_below(self.paths, &mut self.walker.places, frame.node);
+                    let Some(above) = self.walker.open.pop() else {
+                        return;
+                    };
+                    frame = above;
+                }
+            }
+            if self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN {
+                self.walker.open.push(frame);
+                self.walker.at = stops.at;
+                return;
+            }
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// The child whose key stands before the colon.
+    #[inline(always)]
+    fn child(&mut self, node: u32, colon: usize) -> Option<u32> {
+        let line = self.line;
+        let mut close = colon.checked_sub(1)?;
+        while is_space(line[close]) {
+            close = close.checked_sub(1)?;
+        }
+        let open = self.walker.index.quote_before(close)?;
+        let key = line.get(open + 1..close)?;
+        if self.walker.index.has_backslash() && key.contains(&b'\\') {
+            let decoded = &mut self.walker.key;
+            decoded.clear();
+            text::unescape(key, decoded);
+            return self.paths.child(node, decoded);
+        }
+        self.paths.child(node, key)
+    }
+
+    /// Notes the value of a key met for the first time; true when it is an object to walk into.
+    #[inline(always)]
+    fn meet<V: Vector>(&mut self, v: V, child: u32, value: usize) -> bool {
+        let line = self.line;
+        let Some(first) = line.get(value) else {
+            return false;
+        };
+        let place = &mut self.walker.places[child as usize];
+        place.start = narrow(value);
+        // The end of a string is near in the masks; other ends are looked for when they are asked for.
+        if *first == b'"' && self.paths.is_wanted(child) {
+            let quote = self.walker.index.quote_from(v, line, value + 1);
+            place.end = narrow(quote.map_or(line.len(), |quote| quote + 1));
+        }
+        if self.paths.children(child).is_empty() {
+            return false;
+        }
+        if *first == b'{' {
+            return true;
+        }
+        absent_below(self.paths, &mut self.walker.places, child);
+        false
+    }
+
+    #[inline(always)]
+    fn frame(&self, node: u32) -> Frame {
+        Frame {
+            node,
+            left: if self.duplicates.is_some() {
+                NEVER_DONE
+            } else {
+                narrow(self.paths.children(node).len())
+            },
+        }
+    }
+
+    fn mark_duplicate(&mut self, child: u32) {
+        if let Some(marks) = &mut self.duplicates {
+            marks[child as usize] = true;
+        }
+    }
+
+    /// The line ended within an object, as no valid line does: what was not met is not there.
+    #[cold]
+    fn abandon(&mut self, frame: Frame) {
+        self.walker.open.push(frame);
+        while let Some(frame) = self.walker.open.pop() {
+            absent_below(self.paths, &mut self.walker.places, frame.node);
+        }
+    }
+}
+
+/// What was not met below `node` is not there.
+#[cold]
+fn absent_below(paths: &Paths, places: &mut [Place], node: u32) {
+    for child in paths.children(node) {
+        if places[*child as usize].start == UNKNOWN {
+            places[*child as usize] = Place::ABSENT;
+            absent_below(paths, places, *child);
+        }
+    }
+}
+
+/// The colons and brackets of a line, one after the other.
+struct Stops {
+    /// Behind the last stop taken.
+    at: usize,
+    word: usize,
+    /// What is left of the word; `None` when it was not looked at.
+    bits: Option<u64>,
+}
+
+impl Stops {
+    #[inline(always)]
+    fn from(at: usize) -> Self {
+        Self {
+            at,
+            word: at / CHUNK_BYTES,
+            bits: None,
+        }
+    }
+
+    #[inline(always)]
+    fn next<V: Vector>(&mut self, index: &mut Index, v: V, line: &[u8]) -> Option<usize> {
+        let mut bits = match self.bits {
+            Some(bits) => bits,
+            None => {
+                if !index.reach(v, line, self.word) {
+                    return None;
+                }
+                index.stops(self.word) & (u64::MAX << (self.at % CHUNK_BYTES))
+            }
+        };
+        while bits == 0 {
+            self.word += 1;
+            if !index.reach(v, line, self.word) {
+                return None;
+            }
+            bits = index.stops(self.word);
+        }
+        let stop = self.word * CHUNK_BYTES + bits.trailing_zeros() as usize;
+        self.bits = Some(bits & (bits - 1));
+        self.at = stop + 1;
+        Some(stop)
+    }
+}
+
+/// Finds the end of a container.
+struct ContainerEnd<'a> {
+    index: &'a mut Index,
+    line: &'a [u8],
+    from: usize,
+}
+
+impl Job for ContainerEnd<'_> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<V: Vector>(self, v: V) -> usize {
+        container_end(self.index, v, self.line, self.from)
+    }
+}
+
+/// Behind the bracket that closes the container whose inside `from` is in.
+#[inline(always)]
+fn container_end<V: Vector>(index: &mut Index, v: V, line: &[u8], from: usize) -> usize {
+    let mut word = from / CHUNK_BYTES;
+    let mut mask = u64::MAX << (from % CHUNK_BYTES);
+    let mut depth = 1;
+    while index.reach(v, line, word) {
+        let (open, close) = index.brackets(word);
+        let (open, close) = (open & mask, close & mask);
+        let closes = close.count_ones();
+        if closes >= depth {
+            let (mut left, mut passed) = (close, 1);
+            while left != 0 {
+                let below = left.wrapping_sub(1) & !left;
+                if depth + (open & below).count_ones() == passed {
+                    return word * CHUNK_BYTES + left.trailing_zeros() as usize + 1;
+                }
+                passed += 1;
+                left &= left - 1;
+            }
+        }
+        // It is above 0: the containers before each closing bracket were more than the closing ones.
+        depth = depth + open.count_ones() - closes;
+        mask = u64::MAX;
+        word += 1;
+    }
+    line.len()
+}
+
+/// Behind the number or literal at `start`.
+fn scalar_end(line: &[u8], start: usize) -> usize {
+    let length = line[start..]
+        .iter()
+        .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
+    length.map_or(line.len(), |length| start + length)
+}
+
+#[inline(always)]
+fn skip_space(line: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while line.get(at).is_some_and(|byte| is_space(*byte)) {
+        at += 1;
+    }
+    at
+}
+
+#[inline(always)]
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Places of a line of less than 4 GiB.
+#[inline(always)]
+fn narrow(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(ABSENT)
+}
