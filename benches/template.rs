@@ -3,7 +3,6 @@
 //! The goal is 400 MB/s for `logdna` on audit events. `logdna_own_keys` is the same where a key of the record's own stands
 //! somewhere in the line, so that every member is looked at.
 
-#[expect(dead_code, reason = "each bench uses what it needs of the corpora")]
 mod corpus;
 
 use std::hint::black_box;

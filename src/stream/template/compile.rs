@@ -2,6 +2,8 @@
 //!
 //! Promises: a template that compiled renders every event; what an operator got wrong is refused here, at load, by name.
 
+use crate::filter::Walker;
+
 use super::fields::Choice;
 use super::mask::Redaction;
 use super::payload::Framing;
@@ -132,10 +134,10 @@ impl Form {
         }
     }
 
-    pub(super) fn render(&self, event: &EventAt<'_>, out: &mut Vec<u8>) {
+    pub(super) fn render(&self, walker: &mut Walker, event: &EventAt<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Line => out.extend_from_slice(event.line),
-            Self::Text(text) => text.render(event, out),
+            Self::Text(text) => text.render(walker, event, out),
             Self::Logdna(logdna) => logdna.render(event, out),
             Self::Icl(icl) => icl.render(event, out),
             Self::Cadf(cadf) => cadf.render(event, out),

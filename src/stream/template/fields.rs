@@ -4,14 +4,16 @@
 //! new name keeps its nesting, and paths under one key are gathered into one object; a new name is one key at the top.
 //! What the event does not have is left out, and so is an object nothing of which is there. The first of equal keys wins.
 
+use crate::filter::{PathId, Paths, Walker};
+
 use super::TemplateError;
 use super::escape::push_string;
-use super::paths::{Found, PathId, PathSet, parse};
+use super::paths::{Values, parse};
 
 /// A compiled list of fields.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
-    paths: PathSet,
+    paths: Paths,
     members: Vec<Member>,
 }
 
@@ -32,7 +34,7 @@ enum From {
 impl Choice {
     pub(super) fn compile(fields: &[String]) -> Result<Self, TemplateError> {
         let mut choice = Self {
-            paths: PathSet::new(),
+            paths: Paths::new(),
             members: Vec::new(),
         };
         for field in fields {
@@ -56,8 +58,12 @@ impl Choice {
         Ok(choice)
     }
 
-    pub(super) fn apply(&self, line: &[u8], out: &mut Vec<u8>) {
-        push_object(&self.members, &self.paths.find(line), out);
+    pub(super) fn apply(&self, walker: &mut Walker, line: &[u8], out: &mut Vec<u8>) {
+        push_object(
+            &self.members,
+            &mut Values::of(walker, &self.paths, line),
+            out,
+        );
     }
 }
 
@@ -92,7 +98,7 @@ fn insert(members: &mut Vec<Member>, keys: &[Box<str>], id: PathId) -> bool {
 }
 
 /// Appends the object; false when it has no member.
-fn push_object(members: &[Member], found: &Found<'_>, out: &mut Vec<u8>) -> bool {
+fn push_object(members: &[Member], values: &mut Values<'_>, out: &mut Vec<u8>) -> bool {
     out.push(b'{');
     let start = out.len();
     for member in members {
@@ -102,11 +108,11 @@ fn push_object(members: &[Member], found: &Found<'_>, out: &mut Vec<u8>) -> bool
         }
         out.extend_from_slice(&member.head);
         let present = match &member.from {
-            From::Value(id) => found
-                .value(*id)
+            From::Value(id) => values
+                .find(*id)
                 .map(|value| out.extend_from_slice(value))
                 .is_some(),
-            From::Object(inner) => push_object(inner, found, out),
+            From::Object(inner) => push_object(inner, values, out),
         };
         if !present {
             out.truncate(before);
@@ -124,7 +130,7 @@ mod tests {
         let line = br#"{"n":1.50e+3,"initiator":{"id":"a\u00e9","name":"x","host":{"address":"::1"}},"action":"a.b.c","n":2,"s":"t"}"#;
         let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
         let mut out = Vec::new();
-        Choice::compile(&fields)?.apply(line, &mut out);
+        Choice::compile(&fields)?.apply(&mut Walker::new(), line, &mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -5,7 +5,6 @@
 //! what the spans are for.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 /// The members of an object, or the elements of an array (with an empty key), in order.
 #[derive(Debug, Clone)]
@@ -103,15 +102,6 @@ impl<'a> Item<'a> {
     /// The key, decoded.
     pub(super) fn key_text(&self) -> Cow<'a, str> {
         decoded(self.key)
-    }
-
-    /// How a decoded key compares with this one.
-    pub(super) fn order_of(&self, key: &str) -> Ordering {
-        if self.escaped {
-            key.cmp(decoded(self.key).as_ref())
-        } else {
-            key.as_bytes().cmp(self.key)
-        }
     }
 }
 

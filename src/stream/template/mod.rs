@@ -8,6 +8,7 @@
 //! labels, receive time and position alone, so a re-send is the same bytes; any valid event gives a valid record. Leaves
 //! to others: which events are selected, batches, compression, and what is sent with them.
 
+use crate::filter::Walker;
 use crate::limits::BLOCK_RAW_BYTES_CLOSE;
 
 pub use compile::TemplateError;
@@ -58,8 +59,9 @@ impl Template {
 }
 
 /// Scratch of one thread that renders.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Renderer {
+    walker: Walker,
     redacted: Vec<u8>,
     chosen: Vec<u8>,
 }
@@ -75,10 +77,16 @@ impl Renderer {
         }
         if let Some(choice) = &template.choice {
             reuse(&mut self.chosen);
-            choice.apply(event.line, &mut self.chosen);
+            choice.apply(&mut self.walker, event.line, &mut self.chosen);
             event.line = &self.chosen;
         }
-        template.form.render(&event, out);
+        template.form.render(&mut self.walker, &event, out);
+    }
+}
+
+impl std::fmt::Debug for Renderer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Renderer")
     }
 }
 

@@ -445,7 +445,7 @@ proptest! {
             ..of(shape.1)
         };
         let record = render(&settings, &line, &no_labels());
-        prop_assert!(!super::json::decoded(record.as_bytes()).to_lowercase().contains("secret"), "{}", record);
+        prop_assert!(!json::decoded(record.as_bytes()).to_lowercase().contains("secret"), "{}", record);
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn render(text: &str, source: DataSource, line: &str) -> Result<String, Template
         },
     };
     let mut out = Vec::new();
-    Text::compile(text, source)?.render(&event, &mut out);
+    Text::compile(text, source)?.render(&mut Walker::new(), &event, &mut out);
     Ok(String::from_utf8(out).unwrap())
 }
 

@@ -10,18 +10,20 @@
 //!
 //! Values are never searched for variables again: Azion's WAF has values such as `$BLOCK`.
 
+use crate::filter::{PathId, Paths, Walker};
+
 use super::TemplateError;
 use super::escape::{make_ascii, push_escaped};
 use super::event_at::EventAt;
 use super::json::{decoded, string_span};
-use super::paths::{Found, PathId, PathSet, parse};
+use super::paths::{Values, parse};
 use super::time;
 use super::variables::{DataSource, Known, nearest};
 
 /// A compiled text.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
-    paths: PathSet,
+    paths: Paths,
     segments: Vec<Segment>,
     is_json: bool,
     /// Azion's output is ASCII.
@@ -52,13 +54,16 @@ enum Place {
 }
 
 impl Text {
-    pub(super) fn compile(text: &str, source: DataSource) -> Result<Self, TemplateError> {
+    pub(in crate::stream::template) fn compile(
+        text: &str,
+        source: DataSource,
+    ) -> Result<Self, TemplateError> {
         let text = text.trim_end_matches(['\n', '\r']);
         let is_json = text.trim_start().starts_with(['{', '[']);
         let mut compiler = Compiler {
             source,
             text: Self {
-                paths: PathSet::new(),
+                paths: Paths::new(),
                 segments: Vec::new(),
                 is_json,
                 ascii: source != DataSource::Event,
@@ -85,7 +90,7 @@ impl Text {
     }
 
     /// Azion's own template: all variables of the source as strings.
-    pub(super) fn of_all(source: DataSource) -> Result<Self, TemplateError> {
+    pub(in crate::stream::template) fn of_all(source: DataSource) -> Result<Self, TemplateError> {
         let members: Vec<String> = source
             .variables()
             .iter()
@@ -94,19 +99,24 @@ impl Text {
         Self::compile(&format!("{{{}}}", members.join(",")), source)
     }
 
-    pub(super) fn is_json(&self) -> bool {
+    pub(in crate::stream::template) fn is_json(&self) -> bool {
         self.is_json
     }
 
-    pub(super) fn render(&self, event: &EventAt<'_>, out: &mut Vec<u8>) {
-        let found = self.paths.find(event.line);
+    pub(in crate::stream::template) fn render(
+        &self,
+        walker: &mut Walker,
+        event: &EventAt<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut values = Values::of(walker, &self.paths, event.line);
         for segment in &self.segments {
             match segment {
                 Segment::Literal(bytes) => out.extend_from_slice(bytes),
                 Segment::Variable(variable, place) => {
                     let start = out.len();
                     match variable {
-                        Variable::Path(path) => push_value(out, found_value(&found, *path), *place),
+                        Variable::Path(path) => push_value(out, values.find(*path), *place),
                         Variable::Known(known) => push_known(out, event, *known, *place),
                     }
                     if self.ascii {
@@ -118,12 +128,8 @@ impl Text {
     }
 }
 
-/// What is present and not null.
-fn found_value<'a>(found: &Found<'a>, path: PathId) -> Option<&'a [u8]> {
-    found.value(path).filter(|value| *value != b"null")
-}
-
 fn push_value(out: &mut Vec<u8>, value: Option<&[u8]>, place: Place) {
+    let value = value.filter(|value| *value != b"null");
     let span = value.and_then(string_span);
     match (place, value, span) {
         (Place::Json, value, _) => out.extend_from_slice(value.unwrap_or(b"null")),
@@ -327,5 +333,4 @@ impl Compiler {
 const MISSING: &str = "-";
 
 #[cfg(test)]
-#[path = "text_tests.rs"]
 mod tests;
