@@ -8,14 +8,14 @@ use super::fields::Choice;
 use super::mask::Redaction;
 use super::payload::Framing;
 use super::settings::{Shape, TemplateSettings};
-use super::shapes::cadf::Cadf;
+use super::shapes::cadf;
 use super::shapes::device::{Cef, Leef};
 use super::shapes::elastic::ElasticBulk;
 use super::shapes::hec::Hec;
 use super::shapes::icl::Icl;
 use super::shapes::logdna::Logdna;
 use super::text::Text;
-use super::variables::DataSource;
+use super::text::variables::DataSource;
 use super::{EventAt, Template};
 
 /// Why a template is refused. The texts name the key of the configuration.
@@ -90,7 +90,7 @@ pub(super) enum Form {
     Text(Text),
     Logdna(Logdna),
     Icl(Icl),
-    Cadf(Cadf),
+    Cadf,
     Hec(Hec),
     ElasticBulk(ElasticBulk),
     Cef(Cef),
@@ -109,7 +109,7 @@ impl Form {
             Shape::Logdna => Self::Logdna(Logdna { wrapped: false }),
             Shape::LogdnaSource => Self::Logdna(Logdna { wrapped: true }),
             Shape::Icl => Self::Icl(Icl::new(options)),
-            Shape::Cadf => Self::Cadf(Cadf),
+            Shape::Cadf => Self::Cadf,
             Shape::Azion => {
                 let source = settings.data_source.unwrap_or(DataSource::Http);
                 Self::Text(Text::of_all(source)?)
@@ -128,7 +128,7 @@ impl Form {
             Self::Line
             | Self::Logdna(_)
             | Self::Icl(_)
-            | Self::Cadf(_)
+            | Self::Cadf
             | Self::Hec(_)
             | Self::ElasticBulk(_) => true,
         }
@@ -140,7 +140,7 @@ impl Form {
             Self::Text(text) => text.render(walker, event, out),
             Self::Logdna(logdna) => logdna.render(event, out),
             Self::Icl(icl) => icl.render(event, out),
-            Self::Cadf(cadf) => cadf.render(event, out),
+            Self::Cadf => cadf::render(event, out),
             Self::Hec(hec) => hec.render(event, out),
             Self::ElasticBulk(bulk) => bulk.render(event, out),
             Self::Cef(cef) => cef.render(event, out),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::event::Labels;
 use crate::position::{JournalId, Offset, SegmentId, Timestamp};
 
-use super::escape::push_string;
+use super::json::escape::push_string;
 use super::json::{decoded, member, string_span};
 use super::time;
 

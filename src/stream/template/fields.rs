@@ -7,7 +7,7 @@
 use crate::filter::{PathId, Paths, Walker};
 
 use super::TemplateError;
-use super::escape::push_string;
+use super::json::escape::push_string;
 use super::paths::{Values, parse};
 
 /// A compiled list of fields.

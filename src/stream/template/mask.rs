@@ -10,7 +10,7 @@ use regex::{NoExpand, Regex, RegexBuilder};
 
 use crate::limits::NESTING_DEPTH_MAX;
 
-use super::escape::push_string;
+use super::json::escape::push_string;
 use super::json::{Item, Items, decoded, string_span};
 use super::paths::parse;
 use super::settings::MaskSettings;

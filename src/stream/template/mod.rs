@@ -15,10 +15,9 @@ pub use compile::TemplateError;
 pub use event_at::{EventAt, EventPosition};
 pub use payload::Framing;
 pub use settings::{MaskSettings, PayloadSettings, Shape, ShapeOptions, TemplateSettings};
-pub use variables::DataSource;
+pub use text::variables::DataSource;
 
 mod compile;
-mod escape;
 mod event_at;
 mod fields;
 mod json;
@@ -29,7 +28,6 @@ mod settings;
 mod shapes;
 mod text;
 mod time;
-mod variables;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::variables::DataSource;
+use super::text::variables::DataSource;
 
 /// A template as configured. The default is the raw line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -17,67 +17,61 @@
 //!
 //! Nothing else of the event is in it; a stream that must lose nothing takes `raw`.
 
-use crate::stream::template::escape::push_string;
 use crate::stream::template::event_at::EventAt;
+use crate::stream::template::json::escape::push_string;
 use crate::stream::template::json::member;
 use crate::stream::template::time;
 
 use super::audit::AuditEvent;
 use super::object::{Object, push_array};
 
-/// The shape.
-#[derive(Debug, Clone)]
-pub(in crate::stream::template) struct Cadf;
-
-impl Cadf {
-    #[expect(clippy::unused_self, reason = "rendered as the other shapes are")]
-    pub(in crate::stream::template) fn render(&self, event: &EventAt<'_>, out: &mut Vec<u8>) {
-        let audit = AuditEvent::read(event.line);
-        let mut record = Object::begin(out);
-        record.text("typeURI", EVENT_TYPE);
-        record.text("eventType", "activity");
-        match audit.text("id") {
-            Some(id) => record.text("id", &id),
-            None => record.text("id", &event.position.uuid().to_string()),
-        }
-        push_time(record.member("eventTime"), event.time());
-        let action = audit.text("action");
-        record.text_if("name", action.as_deref());
-        record.text("action", cadf_action(action.as_deref().unwrap_or_default()));
-        let outcome = audit.text("outcome");
-        record.text(
-            "outcome",
-            cadf_outcome(outcome.as_deref().unwrap_or_default()),
-        );
-        record.text_if("severity", audit.text("severity").as_deref());
-        push_resource(record.member("initiator"), &audit, "initiator");
-        push_resource(record.member("target"), &audit, "target");
-        push_observer(record.member("observer"), &audit);
-        if let Some(code) = audit.text("reason.reasonCode") {
-            let mut reason = Object::begin(record.member("reason"));
-            reason.text("reasonType", REASON_TYPE);
-            reason.text("reasonCode", &code);
-            reason.end();
-        }
-        let correlation = audit.text("correlationId");
-        let own_tags = audit.value("tags");
-        if own_tags.is_some_and(|tags| tags.starts_with(b"[")) || correlation.is_some() {
-            push_array(record.member("tags"), own_tags, |out| {
-                if let Some(id) = correlation {
-                    push_string(out, &format!("correlation_id?value={id}"));
-                }
-            });
-        }
-        let own = audit.value("attachments");
-        push_array(record.member("attachments"), own, |out| {
-            push_attachments(out, &audit)
-        });
-        let own = audit.value("reporterchain");
-        push_array(record.member("reporterchain"), own, |out| {
-            push_relay(out, event)
-        });
-        record.end();
+/// Appends one record.
+pub(in crate::stream::template) fn render(event: &EventAt<'_>, out: &mut Vec<u8>) {
+    let audit = AuditEvent::read(event.line);
+    let mut record = Object::begin(out);
+    record.text("typeURI", EVENT_TYPE);
+    record.text("eventType", "activity");
+    match audit.text("id") {
+        Some(id) => record.text("id", &id),
+        None => record.text("id", &event.position.uuid().to_string()),
     }
+    push_time(record.member("eventTime"), event.time());
+    let action = audit.text("action");
+    record.text_if("name", action.as_deref());
+    record.text("action", cadf_action(action.as_deref().unwrap_or_default()));
+    let outcome = audit.text("outcome");
+    record.text(
+        "outcome",
+        cadf_outcome(outcome.as_deref().unwrap_or_default()),
+    );
+    record.text_if("severity", audit.text("severity").as_deref());
+    push_resource(record.member("initiator"), &audit, "initiator");
+    push_resource(record.member("target"), &audit, "target");
+    push_observer(record.member("observer"), &audit);
+    if let Some(code) = audit.text("reason.reasonCode") {
+        let mut reason = Object::begin(record.member("reason"));
+        reason.text("reasonType", REASON_TYPE);
+        reason.text("reasonCode", &code);
+        reason.end();
+    }
+    let correlation = audit.text("correlationId");
+    let own_tags = audit.value("tags");
+    if own_tags.is_some_and(|tags| tags.starts_with(b"[")) || correlation.is_some() {
+        push_array(record.member("tags"), own_tags, |out| {
+            if let Some(id) = correlation {
+                push_string(out, &format!("correlation_id?value={id}"));
+            }
+        });
+    }
+    let own = audit.value("attachments");
+    push_array(record.member("attachments"), own, |out| {
+        push_attachments(out, &audit)
+    });
+    let own = audit.value("reporterchain");
+    push_array(record.member("reporterchain"), own, |out| {
+        push_relay(out, event)
+    });
+    record.end();
 }
 
 fn push_time(out: &mut Vec<u8>, time: crate::position::Timestamp) {

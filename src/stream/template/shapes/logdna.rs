@@ -16,8 +16,8 @@
 
 use memchr::memmem;
 
-use crate::stream::template::escape::push_escaped;
 use crate::stream::template::event_at::EventAt;
+use crate::stream::template::json::escape::push_escaped;
 use crate::stream::template::json::{Items, member};
 use crate::stream::template::time;
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::stream::template::escape::push_string;
+use crate::stream::template::json::escape::push_string;
 
 /// An object that is being written; [`Object::end`] closes it.
 #[derive(Debug)]

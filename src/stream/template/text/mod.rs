@@ -1,7 +1,7 @@
 //! Texts with `$variables`.
 //!
 //! `$name` is a variable of letters, digits, `_` and dots (dots at its end are text), `${name}` one of any characters,
-//! `$$` a dollar. Of the data source `event` a name is a key path ([`paths`](super::paths)), or, when it begins with `_`, one
+//! `$$` a dollar. Of the data source `event` a name is a key path ([`paths`](crate::stream::template::paths)), or, when it begins with `_`, one
 //! of what Weir knows ([`Known`]); with a dot in front it is a key path in any case. Of an Azion source it is one of its list.
 //!
 //! A text that begins with `{` or `[` is JSON. Inside its strings a value is escaped text: a string as its own raw span,
@@ -12,13 +12,15 @@
 
 use crate::filter::{PathId, Paths, Walker};
 
-use super::TemplateError;
-use super::escape::{make_ascii, push_escaped};
-use super::event_at::EventAt;
-use super::json::{decoded, string_span};
-use super::paths::{Values, parse};
-use super::time;
-use super::variables::{DataSource, Known, nearest};
+use crate::stream::template::TemplateError;
+use crate::stream::template::event_at::EventAt;
+use crate::stream::template::json::escape::{make_ascii, push_escaped};
+use crate::stream::template::json::{decoded, string_span};
+use crate::stream::template::paths::{Values, parse};
+use crate::stream::template::time;
+use variables::{DataSource, Known, nearest};
+
+pub(super) mod variables;
 
 /// A compiled text.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 //! breaks never come out raw. Leaves to others: the quotes, but for [`push_string`].
 
 /// Appends `text` in quotes.
-pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+pub(in crate::stream::template) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     push_escaped(out, text.as_bytes());
     out.push(b'"');
@@ -15,7 +15,7 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
 /// A line of JSON has a quote every ten bytes or so. Finding each costs more than it saves, so every byte is written
 /// behind a backslash that the next byte overwrites unless it is needed: no branch depends on the data. Blocks with
 /// control characters, which ingest allows between tokens only, take the slow way.
-pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+pub(in crate::stream::template) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut escaped = [0; 2 * BLOCK_BYTES + 1];
     for block in text.chunks(BLOCK_BYTES) {
         if block
@@ -53,7 +53,7 @@ fn push_escaped_slowly(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// Makes what was appended behind `from` ASCII: each character beyond it becomes `\uXXXX`, by UTF-16 in pairs.
-pub(super) fn make_ascii(out: &mut Vec<u8>, from: usize) {
+pub(in crate::stream::template) fn make_ascii(out: &mut Vec<u8>, from: usize) {
     if out[from..].is_ascii() {
         return;
     }

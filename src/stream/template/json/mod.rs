@@ -1,4 +1,4 @@
-//! Reading a line: its members in order, as spans of its own bytes.
+//! Reading a line, and in [`escape`] writing text into JSON: its members in order, as spans of its own bytes.
 //!
 //! Owns: walking over JSON text without building anything. Promises: on a line that ingest has validated, spans are exact;
 //! on any other bytes (an input may validate nothing) it stops early, never panics, and uses no stack. Leaves to others:
@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 
+pub(super) mod escape;
+
 /// The members of an object, or the elements of an array (with an empty key), in order.
 #[derive(Debug, Clone)]
-pub(super) struct Items<'a> {
+pub(in crate::stream::template) struct Items<'a> {
     container: &'a [u8],
     at: usize,
     keyed: bool,
@@ -16,21 +18,21 @@ pub(super) struct Items<'a> {
 
 /// One member or element. `lead` and `trail` are the white space around it, up to the comma or bracket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Item<'a> {
-    pub(super) lead: &'a [u8],
+pub(in crate::stream::template) struct Item<'a> {
+    pub(in crate::stream::template) lead: &'a [u8],
     /// The key between its quotes, as written; empty for an element.
-    pub(super) key: &'a [u8],
+    pub(in crate::stream::template) key: &'a [u8],
     /// The key has escapes.
     escaped: bool,
     /// From the key's opening quote to the value: `"key": `. Empty for an element.
-    pub(super) head: &'a [u8],
-    pub(super) value: &'a [u8],
-    pub(super) trail: &'a [u8],
+    pub(in crate::stream::template) head: &'a [u8],
+    pub(in crate::stream::template) value: &'a [u8],
+    pub(in crate::stream::template) trail: &'a [u8],
 }
 
 impl<'a> Items<'a> {
     /// Of what begins with `{` or `[`; of anything else there are none.
-    pub(super) fn of(container: &'a [u8]) -> Self {
+    pub(in crate::stream::template) fn of(container: &'a [u8]) -> Self {
         let keyed = container.first() == Some(&b'{');
         let at = if keyed || container.first() == Some(&b'[') {
             1
@@ -91,7 +93,7 @@ impl<'a> Iterator for Items<'a> {
 
 impl<'a> Item<'a> {
     /// Whether the key, decoded, is this one.
-    pub(super) fn is(&self, key: &str) -> bool {
+    pub(in crate::stream::template) fn is(&self, key: &str) -> bool {
         if self.escaped {
             decoded(self.key) == key
         } else {
@@ -100,13 +102,13 @@ impl<'a> Item<'a> {
     }
 
     /// The key, decoded.
-    pub(super) fn key_text(&self) -> Cow<'a, str> {
+    pub(in crate::stream::template) fn key_text(&self) -> Cow<'a, str> {
         decoded(self.key)
     }
 }
 
 /// The value of the first member with this key.
-pub(super) fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
+pub(in crate::stream::template) fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     if object.first() != Some(&b'{') {
         return None;
     }
@@ -116,12 +118,12 @@ pub(super) fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
 }
 
 /// What stands between the quotes of a value that is a string.
-pub(super) fn string_span(value: &[u8]) -> Option<&[u8]> {
+pub(in crate::stream::template) fn string_span(value: &[u8]) -> Option<&[u8]> {
     value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// The text between the quotes of a string with its escapes decoded; a lone surrogate becomes U+FFFD.
-pub(super) fn decoded(span: &[u8]) -> Cow<'_, str> {
+pub(in crate::stream::template) fn decoded(span: &[u8]) -> Cow<'_, str> {
     let Some(first) = memchr::memchr(b'\\', span) else {
         return String::from_utf8_lossy(span);
     };
@@ -186,7 +188,7 @@ fn hex_code(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Where the white space that begins here ends.
-pub(super) fn white_end(bytes: &[u8], mut at: usize) -> usize {
+pub(in crate::stream::template) fn white_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
         at += 1;
     }
