@@ -14,7 +14,7 @@ use crate::limits::BLOCK_RAW_BYTES_CLOSE;
 pub use compile::TemplateError;
 pub use event_at::{EventAt, EventPosition};
 pub use payload::Framing;
-pub use settings::{MaskSettings, PayloadSettings, Shape, ShapeOptions, TemplateSettings};
+pub use settings::{MaskSettings, PayloadFormat, Shape, ShapeOptions, TemplateSettings};
 pub use text::variables::DataSource;
 
 mod compile;

@@ -3,7 +3,7 @@
 //! `payload_format` holds `$dataset` once, which stands for the records joined by the separator (Azion Data Stream). With
 //! the plain `$dataset` and a line feed every record is ended by one; any other separator stands between records only.
 
-use super::settings::{PayloadSettings, Shape};
+use super::settings::{PayloadFormat, Shape};
 use super::{Template, TemplateError};
 
 /// The bytes around the records of one batch.
@@ -37,7 +37,7 @@ impl Framing {
     /// The framing of a shape, or the configured one.
     pub(super) fn compile(
         shape: Shape,
-        payload: &PayloadSettings,
+        payload: &PayloadFormat,
         json: bool,
     ) -> Result<Self, TemplateError> {
         let configured = payload.format.is_some() || payload.separator.is_some();
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn framing(format: Option<&str>, separator: Option<&str>) -> Result<Framing, TemplateError> {
-        let payload = PayloadSettings {
+        let payload = PayloadFormat {
             format: format.map(Into::into),
             separator: separator.map(Into::into),
         };

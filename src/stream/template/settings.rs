@@ -22,7 +22,7 @@ pub struct TemplateSettings {
     /// Where the variables of `text`, or of the shape `azion`, come from. Default for `text`: the event.
     pub data_source: Option<DataSource>,
     /// How the records of a batch are put together.
-    pub payload: PayloadSettings,
+    pub payload: PayloadFormat,
     /// Values some shapes take.
     pub options: ShapeOptions,
 }
@@ -40,7 +40,7 @@ pub struct MaskSettings {
 
 /// How the records of a batch are put together, as Azion has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct PayloadSettings {
+pub struct PayloadFormat {
     /// `$dataset` once, with text around it. Default `$dataset`.
     pub format: Option<String>,
     /// Between records. Default a line feed, which also ends the last.

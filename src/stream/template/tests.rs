@@ -116,7 +116,7 @@ fn golden_settings() -> Vec<(&'static str, TemplateSettings)> {
             "azion_custom",
             TemplateSettings {
                 text: Some(azion_text.into()),
-                payload: PayloadSettings {
+                payload: PayloadFormat {
                     format: Some("[$dataset]".into()),
                     separator: Some(",".into()),
                 },
@@ -182,6 +182,34 @@ fn shapes_are_what_their_golden_files_say() {
             );
         }
     }
+}
+
+#[test]
+fn the_manual_names_what_there_is() {
+    let manual = include_str!("../../../docs/templates.md");
+    let shapes = Shape::NAMES.iter().map(|(name, _)| format!("`{name}`"));
+    let sources = DataSource::NAMES.iter().skip(1);
+    let sources = sources.map(|(name, source)| {
+        let variables = source.variables();
+        let (first, last) = (variables[0], variables[variables.len() - 1]);
+        assert!(
+            manual.contains(&format!("{}, `${first}` to `${last}`", variables.len())),
+            "{name}"
+        );
+        format!("| `{name}`")
+    });
+    let known = text::variables::Known::NAMES.iter();
+    let known = known.map(|(name, _)| format!("`${name}`"));
+    let keys = shapes::device::keys().map(|(cef, leef)| format!("| `{cef}` | `{leef}` |"));
+    for word in shapes.chain(sources).chain(known).chain(keys) {
+        assert!(manual.contains(&word), "{word}");
+    }
+}
+
+#[test]
+fn a_template_may_be_shared_by_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Template>();
 }
 
 #[test]
@@ -314,7 +342,7 @@ fn settings_that_do_not_go_together_are_refused() {
         "without anything to mask",
     );
     for shape in [Shape::ElasticBulk, Shape::JsonArray] {
-        let payload = PayloadSettings {
+        let payload = PayloadFormat {
             format: Some("$dataset".into()),
             separator: None,
         };

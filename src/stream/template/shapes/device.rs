@@ -194,6 +194,12 @@ const FIELDS: &[Field] = &[
     Field::custom("cs6", "credentialType", "initiator.credential.type"),
 ];
 
+/// The keys of both formats, for the test of the manual.
+#[cfg(test)]
+pub(in crate::stream::template) fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FIELDS.iter().map(|field| (field.cef, field.leef))
+}
+
 fn severity(event: &EventAt<'_>, audit: &AuditEvent<'_>) -> Option<u8> {
     let level = || event.labels.level.as_deref().and_then(severity_of);
     let severity = audit.severity().or_else(level)?;

@@ -18,7 +18,7 @@ use memchr::memmem;
 
 use crate::stream::template::event_at::EventAt;
 use crate::stream::template::json::escape::push_escaped;
-use crate::stream::template::json::{Items, member};
+use crate::stream::template::json::{Item, Items};
 use crate::stream::template::time;
 
 use super::object::Object;
@@ -35,11 +35,13 @@ impl Logdna {
         // The line twice, once with escapes, and some labels.
         out.reserve(event.line.len() * 5 / 2 + 512);
         let free = is_free_of_reserved_keys(event.line);
-        let own_level = if free {
-            None
+        let members: Vec<Item<'_>> = if free {
+            Vec::new()
         } else {
-            member(event.line, "level")
+            Items::of(event.line).collect()
         };
+        let own_level = members.iter().find(|item| item.is("level"));
+        let own_level = own_level.map(|item| item.value);
         let mut record = Object::begin(out);
         if self.wrapped {
             let mut inner = Object::begin(record.member("_source"));
@@ -53,7 +55,7 @@ impl Logdna {
             if free {
                 record.members_of(event.line);
             } else {
-                push_renamed(&mut record, event.line);
+                push_renamed(&mut record, &members);
             }
         }
         record.end();
@@ -97,8 +99,8 @@ fn is_free_of_reserved_keys(line: &[u8]) -> bool {
         .all(|sign| memmem::find(line, sign).is_none())
 }
 
-fn push_renamed(record: &mut Object<'_>, line: &[u8]) {
-    for item in Items::of(line) {
+fn push_renamed(record: &mut Object<'_>, members: &[Item<'_>]) {
+    for item in members {
         let key = item.key_text();
         if REMOVED.contains(&key.as_ref()) {
             continue;

@@ -1,5 +1,7 @@
 //! Texts: what is refused, and where values go.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::event::{InputId, Labels};
 use crate::position::{JournalId, Offset, SegmentId, Timestamp};
@@ -139,4 +141,30 @@ fn what_is_wrong_is_refused_by_name() {
         check(text, DataSource::Event, "none when variables have values");
     }
     check("a\nb", DataSource::Event, "line break");
+}
+
+proptest! {
+    #[test]
+    fn a_json_text_that_compiles_renders_json(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "{", "}", "[", "]", "\"", "\"a\":", "\"$n\"", "$action", "$t", "$o", "$zz", "$$", "${n}", "$_host", "$_ts", "$_line", "$",
+                "\\", ",", ":", "1", "é", " ", "\n", "x", "\"k $e\":$e", "{\"a\":$n}",
+            ]),
+            0..9,
+        ),
+        bare in any::<bool>(),
+    ) {
+        let inner = pieces.concat();
+        let text = if bare { inner } else { format!("{{\"a\":\"{inner}\"}}") };
+        for source in [DataSource::Event, DataSource::Http] {
+            let Ok(compiled) = Text::compile(&text, source) else { continue };
+            let rendered = render(&text, source, LINE).unwrap();
+            prop_assert!(!rendered.contains('\n'), "{text}: {rendered}");
+            if compiled.is_json() {
+                let read = serde_json::from_str::<serde::de::IgnoredAny>(&rendered);
+                prop_assert!(read.is_ok(), "{text}: {rendered}");
+            }
+        }
+    }
 }

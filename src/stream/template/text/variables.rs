@@ -64,7 +64,7 @@ impl DataSource {
 
 /// What Weir knows of an event; in a text its name begins with `_`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(in crate::stream::template) enum Known {
     Line,
     Host,
     Application,
@@ -81,7 +81,7 @@ pub(super) enum Known {
 }
 
 impl Known {
-    pub(super) const NAMES: [(&'static str, Self); 13] = [
+    pub(in crate::stream::template) const NAMES: [(&'static str, Self); 13] = [
         ("_line", Self::Line),
         ("_host", Self::Host),
         ("_app", Self::Application),
