@@ -6,7 +6,15 @@
 /// Appends `text` in quotes.
 pub(in crate::stream::template) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    push_escaped(out, text.as_bytes());
+    // Most strings that are written here are short and need nothing.
+    if text
+        .bytes()
+        .any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+    {
+        push_escaped(out, text.as_bytes());
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
     out.push(b'"');
 }
 

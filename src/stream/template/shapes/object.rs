@@ -21,11 +21,13 @@ impl<'o> Object<'o> {
         self.out.push(b'}');
     }
 
-    /// Begins a member; its value is written to what is returned.
+    /// Begins a member; its value is written to what is returned. The key is one of a shape's own, without anything to
+    /// escape.
     pub(super) fn member(&mut self, key: &str) -> &mut Vec<u8> {
         self.comma();
-        push_string(self.out, key);
-        self.out.push(b':');
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
         self.out
     }
 
