@@ -9,6 +9,7 @@ pub mod pace;
 pub mod select;
 pub mod settings;
 pub mod status;
+pub mod template;
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     ),
     (&["clap", "mimalloc"], &["cli", "main"]),
     // Identities; the node draws its own id and the jitter of retries from the same source.
-    (&["uuid"], &["batch", "position", "node"]),
+    (&["uuid"], &["batch", "position", "node", "stream/template"]),
     (
         &["jiff"],
         // An operator types times and reads them in the commands for journals, too.
@@ -45,6 +45,7 @@ const HOMES: [(&[&str], &[&str]); 12] = [
             "sink",
             "metrics",
             "cli/journal",
+            "stream/template/time",
         ],
     ),
 ];
