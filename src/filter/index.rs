@@ -77,6 +77,13 @@ impl Index {
         let first = self.ready;
         for word in first..first + GROUP_CHUNKS {
             let bytes = line.get(word * CHUNK_BYTES..).unwrap_or_default();
+            if bytes.is_empty() {
+                self.quote[word + 1] = 0;
+                self.stop[word] = 0;
+                self.open[word] = 0;
+                self.close[word] = 0;
+                continue;
+            }
             let [mut quote, backslash, colon, open, close] = v.equal(bytes, SOUGHT);
             if backslash | after_escape != 0 {
                 self.backslash = true;

@@ -271,7 +271,13 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     pub(super) fn equal<const N: usize>(bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
-        let chunk = load(bytes);
+        // An empty slice may point anywhere, and a load from an unmapped page, though masked out, takes a slow way
+        // through the CPU's microcode.
+        let chunk = if bytes.is_empty() {
+            _mm512_setzero_si512()
+        } else {
+            load(bytes)
+        };
         let mut masks = [0; N];
         for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
             let bits = _mm512_or_si512(chunk, _mm512_set1_epi8(set.cast_signed()));
