@@ -73,32 +73,56 @@ impl Index {
     /// Makes the next group; there must be bytes for it.
     #[inline(always)]
     fn extend<V: Vector>(&mut self, v: V, line: &[u8]) {
-        let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
         let first = self.ready;
-        for word in first..first + GROUP_CHUNKS {
-            let bytes = line.get(word * CHUNK_BYTES..).unwrap_or_default();
-            if bytes.is_empty() {
-                self.quote[word + 1] = 0;
-                self.stop[word] = 0;
-                self.open[word] = 0;
-                self.close[word] = 0;
-                continue;
+        let rest = line.get(first * CHUNK_BYTES..).unwrap_or_default();
+        // Whole groups go without the question how many bytes there are.
+        match rest.first_chunk::<GROUP_BYTES>() {
+            Some(group) => self.add(v, group.as_chunks::<CHUNK_BYTES>().0.iter()),
+            None => {
+                let group = first..first + GROUP_CHUNKS;
+                self.quote[group.start + 1..=group.end].fill(0);
+                for masks in [&mut self.stop, &mut self.open, &mut self.close] {
+                    masks[group.clone()].fill(0);
+                }
+                self.add(v, rest.chunks(CHUNK_BYTES));
             }
-            let [mut quote, backslash, colon, open, close] = v.equal(bytes, SOUGHT);
+        }
+        self.ready = first + GROUP_CHUNKS;
+    }
+
+    /// Makes the masks of at most a group of chunks.
+    #[inline(always)]
+    fn add<'a, V: Vector, B: AsRef<[u8]> + ?Sized + 'a>(
+        &mut self,
+        v: V,
+        chunks: impl Iterator<Item = &'a B>,
+    ) {
+        const ROOM: &str = "there is room for whole groups";
+        let first = self.ready;
+        let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
+        let mut backslashes = 0;
+        let quotes = self.quote[first + 1..].first_chunk_mut::<GROUP_CHUNKS>();
+        let stops = self.stop[first..].first_chunk_mut::<GROUP_CHUNKS>();
+        let opens = self.open[first..].first_chunk_mut::<GROUP_CHUNKS>();
+        let closes = self.close[first..].first_chunk_mut::<GROUP_CHUNKS>();
+        let places = (quotes.expect(ROOM).iter_mut())
+            .zip(stops.expect(ROOM))
+            .zip(opens.expect(ROOM).iter_mut().zip(closes.expect(ROOM)));
+        for (bytes, ((quote_at, stop_at), (open_at, close_at))) in chunks.zip(places) {
+            let [mut quote, backslash, colon, open, close] = v.equal(bytes.as_ref(), SOUGHT);
             if backslash | after_escape != 0 {
-                self.backslash = true;
+                backslashes |= backslash;
                 quote &= !escaped_by(backslash, &mut after_escape);
             }
             // From each opening quote up to the byte before its closing quote.
-            let inside = parity(quote) ^ in_string;
+            let inside = v.parity_of_word(quote) ^ in_string;
             in_string = 0_u64.wrapping_sub(inside >> 63);
-            let (open, close) = (open & !inside, close & !inside);
-            self.quote[word + 1] = quote;
-            self.stop[word] = colon & !inside | open | close;
-            self.open[word] = open;
-            self.close[word] = close;
+            *quote_at = quote;
+            *stop_at = (colon | open | close) & !inside;
+            *open_at = open & !inside;
+            *close_at = close & !inside;
         }
-        self.ready = first + GROUP_CHUNKS;
+        self.backslash |= backslashes != 0;
         self.after_escape = after_escape;
         self.in_string = in_string;
     }
@@ -238,6 +262,10 @@ impl Vector for Portable {
             }
         }
         masks
+    }
+    #[inline(always)]
+    fn parity_of_word(self, bits: u64) -> u64 {
+        parity(bits)
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {

@@ -80,6 +80,10 @@ impl Vector for Avx512 {
         on_level!(avx512::equal(bytes, sought))
     }
     #[inline(always)]
+    fn parity_of_word(self, bits: u64) -> u64 {
+        on_level!(avx2::prefix_xor(bits))
+    }
+    #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
         on_level!(_pext_u64(bits, places))
     }
@@ -138,6 +142,10 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
         on_level!(avx2::equal(bytes, sought))
+    }
+    #[inline(always)]
+    fn parity_of_word(self, bits: u64) -> u64 {
+        on_level!(avx2::prefix_xor(bits))
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
