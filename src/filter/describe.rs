@@ -90,6 +90,14 @@ impl Lines<'_> {
         match node {
             Node::Constant(Some(value)) => value.to_string(),
             Node::Constant(None) => "null".to_owned(),
+            Node::Bool {
+                field,
+                equal,
+                value,
+            } => {
+                let is = if *equal { "is" } else { "is not" };
+                format!("{} {is} {value}", self.field(*field))
+            }
             Node::Null { field, equal } => {
                 let is = if *equal { "is" } else { "is not" };
                 format!("{} {is} null", self.field(*field))

@@ -58,6 +58,11 @@ impl Index {
         self.backslash
     }
 
+    #[inline(always)]
+    pub(super) fn is_ready(&self, word: usize) -> bool {
+        word < self.ready
+    }
+
     /// Makes `word` ready; false when the line ends before it.
     #[inline(always)]
     pub(super) fn reach<V: Vector>(&mut self, v: V, line: &[u8], word: usize) -> bool {
