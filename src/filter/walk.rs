@@ -318,8 +318,7 @@ impl Job for Walk<'_> {
                             lengths = self.paths.lengths(frame.node);
                         }
                     }
-                    if self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
-                    {
+                    if !many && self.is_known() {
                         self.walker.open.push(frame);
                         self.walker.at = at;
                         return;
