@@ -136,6 +136,12 @@ impl Lines<'_> {
                 let labels = if *labels { " or its labels" } else { "" };
                 format!("the event{labels} has {search}")
             }
+            other => self.leaf_of_values(other),
+        }
+    }
+
+    fn leaf_of_values(&self, node: &Node) -> String {
+        match node {
             Node::Phrase(operand, search) => format!("{} has {search}", self.operand(operand)),
             Node::InSubnet(operand, subnet) => format!(
                 "{} is in {}/{}",
@@ -164,6 +170,7 @@ impl Lines<'_> {
             Node::All(nodes) => format!("all of {} conditions", nodes.len()),
             Node::Any(nodes) => format!("any of {} conditions", nodes.len()),
             Node::Not(node) => format!("not ({})", self.leaf(node)),
+            other => format!("{other:?}"),
         }
     }
 

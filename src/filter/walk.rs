@@ -288,23 +288,10 @@ impl Job for Walk<'_> {
                     bits &= bits - 1;
                     at = stop + 1;
                     match line[stop] {
-                        b':' => {
-                            let Some(child) = self.child(frame.node, lengths, stop) else {
-                                continue;
-                            };
-                            if self.walker.places[child as usize].start != UNKNOWN {
-                                self.mark_duplicate(child);
-                                continue;
-                            }
-                            frame.left -= u32::from(frame.left != NEVER_DONE);
-                            let value = skip_space(line, at);
-                            if self.meet(v, child, value) {
-                                self.walker.open.push(frame);
-                                frame = self.frame(child);
-                                lengths = self.paths.lengths(child);
-                                at = value + 1;
-                            }
-                        }
+                        b':' => match self.key(v, &mut frame, &mut lengths, stop) {
+                            Some(next) => at = next,
+                            None => continue,
+                        },
                         b'{' | b'[' => {
                             skipped = 1;
                             continue 'place;
@@ -333,6 +320,31 @@ impl Job for Walk<'_> {
 }
 
 impl Walk<'_> {
+    /// Takes the key before a colon: where the walk goes on when it was asked for and is met for the first time.
+    #[inline(always)]
+    fn key<V: Vector>(
+        &mut self,
+        v: V,
+        frame: &mut Frame,
+        lengths: &mut u64,
+        colon: usize,
+    ) -> Option<usize> {
+        let child = self.child(frame.node, *lengths, colon)?;
+        if self.walker.places[child as usize].start != UNKNOWN {
+            self.mark_duplicate(child);
+            return None;
+        }
+        frame.left -= u32::from(frame.left != NEVER_DONE);
+        let value = skip_space(self.line, colon + 1);
+        if !self.meet(v, child, value) {
+            return Some(colon + 1);
+        }
+        self.walker.open.push(*frame);
+        *frame = self.frame(child);
+        *lengths = self.paths.lengths(child);
+        Some(value + 1)
+    }
+
     #[inline(always)]
     fn is_known(&self) -> bool {
         self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
