@@ -229,7 +229,17 @@ fn escaped_by(backslash: u64, after_escape: &mut u64) -> u64 {
     escaped
 }
 
-/// The portable level: one chunk at a time, byte by byte.
+/// Bit `i` for each byte `i` that is 0.
+#[inline(always)]
+fn zero_bytes(eight: u64) -> u64 {
+    const LOW_SEVEN: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // The top bit of each byte that has any bit set, and no carry from byte to byte.
+    let some = ((eight & LOW_SEVEN) + LOW_SEVEN) | eight;
+    let zero = (!some & !LOW_SEVEN) >> 7;
+    zero.wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// The portable level: one chunk at a time, eight bytes at once.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -257,13 +267,16 @@ impl Vector for Portable {
     }
     #[inline(always)]
     fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        let mut chunk = [0; CHUNK_BYTES];
+        let present = bytes.len().min(CHUNK_BYTES);
+        chunk[..present].copy_from_slice(&bytes[..present]);
         let mut masks = [0; N];
-        for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
-            for (at, here) in bytes.iter().take(CHUNK_BYTES).enumerate() {
-                *mask |= u64::from(here | set == byte) << at;
-            }
-            if byte == set {
-                *mask |= self.bits_from(bytes.len());
+        for (place, eight) in chunk.as_chunks::<8>().0.iter().enumerate() {
+            let eight = u64::from_le_bytes(*eight);
+            for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
+                let differing =
+                    (eight | u64::from_le_bytes([set; 8])) ^ u64::from_le_bytes([byte; 8]);
+                *mask |= zero_bytes(differing) << (8 * place);
             }
         }
         masks
