@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 
 use super::number::Decimal;
-use super::paths::{PathId, Paths};
+use super::paths::{PathId, Paths, is_same};
 use super::text::Search;
 use super::tree::{
     Arithmetic, Compare, Expr, Field, Function, Label, Literal, Place, Source, Subnet, Term,
@@ -57,6 +57,8 @@ pub(super) struct FieldId(pub(super) usize);
 pub(super) struct FieldPlan {
     pub(super) name: Box<str>,
     pub(super) sources: Box<[SourcePlan]>,
+    /// The only source, when that is a path of the line: the short way to most fields.
+    pub(super) only: Option<PathId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,12 @@ pub(super) enum Node {
     Null {
         field: FieldId,
         equal: bool,
+    },
+    /// The field is, or is not, this boolean.
+    Bool {
+        field: FieldId,
+        equal: bool,
+        value: bool,
     },
     /// The text is, or is not, one of these.
     Strings {
@@ -162,7 +170,7 @@ impl StringSet {
     #[inline(always)]
     pub(super) fn contains(&self, text: &[u8]) -> bool {
         if self.0.len() <= FEW_STRINGS {
-            self.0.iter().any(|string| **string == *text)
+            self.0.iter().any(|string| is_same(string, text))
         } else {
             self.0
                 .binary_search_by(|string| (**string).cmp(text))
@@ -323,6 +331,18 @@ impl Compiler {
             return Node::Null {
                 field: self.field(field),
                 equal,
+            };
+        }
+        if let (
+            Some(equal),
+            Expr::Field(field) | Expr::Read(field, Type::Bool),
+            Expr::Literal(Literal::Bool(value)),
+        ) = (equal, &one, &other)
+        {
+            return Node::Bool {
+                field: self.field(field),
+                equal,
+                value: *value,
             };
         }
         match (equal, other) {
@@ -486,9 +506,14 @@ impl Compiler {
             .collect();
         let known = self.fields.iter().position(|plan| plan.sources == sources);
         FieldId(known.unwrap_or_else(|| {
+            let only = match *sources {
+                [SourcePlan::Data(path)] => Some(path),
+                _ => None,
+            };
             self.fields.push(FieldPlan {
                 name: field.name.clone(),
                 sources,
+                only,
             });
             self.fields.len() - 1
         }))
@@ -554,6 +579,7 @@ impl Node {
             Node::Number { field, .. } | Node::NumberTerm(field, ..) => of_field(field, 15),
             Node::Contains(from, _) => of_field(&from.field, 16),
             Node::Strings { from, .. } => of_field(&from.field, 18),
+            Node::Bool { field, .. } => of_field(field, 17),
             Node::Null { field, .. } | Node::Exists(field) => of_field(field, 19),
             Node::Truthy(_) | Node::Value(_) => 30,
             Node::Compare(..) | Node::TextTest(..) | Node::InSubnet(..) => 40,

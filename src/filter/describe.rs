@@ -90,6 +90,14 @@ impl Lines<'_> {
         match node {
             Node::Constant(Some(value)) => value.to_string(),
             Node::Constant(None) => "null".to_owned(),
+            Node::Bool {
+                field,
+                equal,
+                value,
+            } => {
+                let is = if *equal { "is" } else { "is not" };
+                format!("{} {is} {value}", self.field(*field))
+            }
             Node::Null { field, equal } => {
                 let is = if *equal { "is" } else { "is not" };
                 format!("{} {is} null", self.field(*field))
@@ -128,6 +136,12 @@ impl Lines<'_> {
                 let labels = if *labels { " or its labels" } else { "" };
                 format!("the event{labels} has {search}")
             }
+            other => self.leaf_of_values(other),
+        }
+    }
+
+    fn leaf_of_values(&self, node: &Node) -> String {
+        match node {
             Node::Phrase(operand, search) => format!("{} has {search}", self.operand(operand)),
             Node::InSubnet(operand, subnet) => format!(
                 "{} is in {}/{}",
@@ -156,6 +170,7 @@ impl Lines<'_> {
             Node::All(nodes) => format!("all of {} conditions", nodes.len()),
             Node::Any(nodes) => format!("any of {} conditions", nodes.len()),
             Node::Not(node) => format!("not ({})", self.leaf(node)),
+            other => format!("{other:?}"),
         }
     }
 

@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use super::array;
 use super::compile::{FieldId, Node, Operand, Polarity, Program, SourcePlan, TextFrom};
 use super::functions;
-use super::number;
+use super::number::{self, Decimal};
+use super::paths::PathId;
 use super::text::{self, Search};
-use super::tree::{Label, TextTest};
+use super::tree::{Compare, Label, TextTest, Type};
 use super::value::{self, Value, inside};
 use super::walk::Walker;
 use crate::event::Labels;
@@ -108,8 +109,8 @@ pub struct Evaluation<'p, 'e> {
 /// What a field holds, as it lies there.
 enum Raw<'e> {
     Null,
-    /// A scalar's raw bytes, and whether a string's may have escapes.
-    Scalar(&'e [u8], bool),
+    /// A scalar's raw bytes.
+    Scalar(&'e [u8]),
     /// A container's raw bytes.
     Container(&'e [u8]),
     Text(Cow<'e, str>),
@@ -117,11 +118,11 @@ enum Raw<'e> {
 }
 
 /// A field as text.
-enum Text<'e> {
+enum Text<'t> {
     /// Null, or another type.
     None,
     Container,
-    Some(Cow<'e, [u8]>),
+    Some(&'t [u8]),
 }
 
 impl<'p, 'e: 'p> Evaluation<'p, 'e> {
@@ -209,28 +210,27 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
                 from,
                 equal,
                 strings,
-            } => match self.text(*from) {
-                Text::Some(text) => Some(strings.contains(&text) == *equal),
+            } => self.with_text(*from, |text| match text {
+                Text::Some(text) => Some(strings.contains(text) == *equal),
                 Text::None => Some(!*equal),
                 Text::Container => None,
-            },
+            }),
             Node::Number {
                 field,
                 cast,
                 operator,
                 number,
+            } => self.number(*field, *cast, *operator, number),
+            Node::Bool {
+                field,
+                equal,
+                value,
             } => match self.raw(*field) {
-                Raw::Scalar(raw @ [b'-' | b'0'..=b'9', ..], _) => {
-                    Some(value::holds(*operator, number::compare_with(raw, number)))
+                Raw::Scalar(raw @ (b"true" | b"false")) => {
+                    Some(((raw == b"true") == *value) == *equal)
                 }
-                raw => {
-                    let mut value = raw.into_value();
-                    if *cast {
-                        value = value.cast(super::tree::Type::Number);
-                    }
-                    let number = value::Number::Exact(Cow::Borrowed(number.text()));
-                    value::compare(*operator, &value, &Value::Number(number))
-                }
+                Raw::Container(_) => None,
+                _ => Some(!*equal),
             },
             Node::Null { field, equal } => match self.raw(*field) {
                 Raw::Null => Some(*equal),
@@ -259,6 +259,26 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         }
     }
 
+    fn number(
+        &mut self,
+        field: FieldId,
+        cast: bool,
+        operator: Compare,
+        number: &'p Decimal,
+    ) -> Option<bool> {
+        if let Some(path) = self.program.fields[field.0].only
+            && let raw @ [b'-' | b'0'..=b'9', ..] = self.data(path)
+        {
+            return Some(value::holds(operator, number::compare_with(raw, number)));
+        }
+        let mut value = self.raw(field).into_value();
+        if cast {
+            value = value.cast(Type::Number);
+        }
+        let number = value::Number::Exact(Cow::Borrowed(number.text()));
+        value::compare(operator, &value, &Value::Number(number))
+    }
+
     /// Tests of values of any origin.
     fn test_values(&mut self, node: &'p Node) -> Option<bool> {
         match node {
@@ -271,7 +291,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
                 let mut joined = Some(false);
                 for item in list {
                     let item = self.value(item);
-                    match value::compare(super::tree::Compare::Equal, &wanted, &item) {
+                    match value::compare(Compare::Equal, &wanted, &item) {
                         Some(true) => return Some(true),
                         Some(false) => {}
                         None => joined = None,
@@ -342,7 +362,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
                     let line = self.event.line;
                     let walker = &mut self.scratch.walker;
                     match walker.find(&self.program.paths, line, *path) {
-                        Some(range) => Raw::of_json(&line[range], walker.has_backslash()),
+                        Some(range) => Raw::of_json(&line[range]),
                         None => continue,
                     }
                 }
@@ -375,7 +395,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
                     self.scratch.meta_begun = true;
                 }
                 match walker.find(paths, meta, path) {
-                    Some(range) => Raw::of_json(&meta[range], walker.has_backslash()),
+                    Some(range) => Raw::of_json(&meta[range]),
                     None => Raw::Null,
                 }
             }
@@ -413,36 +433,53 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         text.as_deref().filter(|text| !text.is_empty())
     }
 
+    /// The raw value of a path of the line; empty when it is not there.
     #[inline]
-    fn text(&mut self, from: TextFrom) -> Text<'e> {
-        match self.raw(from.field) {
-            Raw::Null => Text::None,
-            Raw::Container(_) => Text::Container,
-            Raw::Scalar(raw @ [b'"', ..], escaped) => {
-                let inside = inside(raw);
-                Text::Some(if escaped {
-                    text::unescaped(inside)
-                } else {
-                    Cow::Borrowed(inside)
-                })
+    fn data(&mut self, path: PathId) -> &'e [u8] {
+        let (walker, paths) = (&mut self.scratch.walker, &self.program.paths);
+        walker.value(paths, self.event.line, path)
+    }
+
+    /// A test of a field as text. Most fields have one source in the line, and their values stay in registers.
+    #[inline(always)]
+    fn with_text(
+        &mut self,
+        from: TextFrom,
+        test: impl Fn(Text<'_>) -> Option<bool>,
+    ) -> Option<bool> {
+        let Some(path) = self.program.fields[from.field.0].only else {
+            return match self.raw(from.field) {
+                Raw::Container(_) => test(Text::Container),
+                Raw::Text(text) => test(Text::Some(text.as_bytes())),
+                Raw::Scalar(raw @ [b'"', ..]) => test(Text::Some(&text::unescaped(inside(raw)))),
+                Raw::Null => test(Text::None),
+                other if from.cast => match other.into_value().into_text() {
+                    Some(text) => test(Text::Some(text.as_bytes())),
+                    None => test(Text::None),
+                },
+                Raw::Scalar(..) | Raw::Time(_) => test(Text::None),
+            };
+        };
+        match self.data(path) {
+            raw @ [b'"', ..] if self.scratch.walker.has_backslash() => {
+                test(Text::Some(&text::unescaped(inside(raw))))
             }
-            Raw::Scalar(raw, _) if from.cast => Text::Some(Cow::Borrowed(raw)),
-            Raw::Text(Cow::Borrowed(text)) => Text::Some(Cow::Borrowed(text.as_bytes())),
-            Raw::Text(Cow::Owned(text)) => Text::Some(Cow::Owned(text.into_bytes())),
-            Raw::Time(nanos) if from.cast => match Value::Timestamp(nanos).into_text() {
-                Some(text) => Text::Some(Cow::Owned(text.into_owned().into_bytes())),
-                None => Text::None,
-            },
-            Raw::Scalar(..) | Raw::Time(_) => Text::None,
+            raw @ [b'"', ..] => test(Text::Some(inside(raw))),
+            [b'{' | b'[', ..] => test(Text::Container),
+            [] | b"null" => test(Text::None),
+            raw if from.cast => test(Text::Some(raw)),
+            _ => test(Text::None),
         }
     }
 
     /// A test of the field's text; false when it has none.
-    #[inline]
+    #[inline(always)]
     fn text_is(&mut self, from: TextFrom, passes: impl Fn(&[u8]) -> bool) -> Option<bool> {
-        Some(match self.text(from) {
-            Text::Some(text) => passes(&text),
-            Text::None | Text::Container => false,
+        self.with_text(from, |text| {
+            Some(match text {
+                Text::Some(text) => passes(text),
+                Text::None | Text::Container => false,
+            })
         })
     }
 
@@ -455,7 +492,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         };
         match self.raw(field) {
             Raw::Null => false,
-            Raw::Scalar(raw, _) => of_scalar(raw),
+            Raw::Scalar(raw) => of_scalar(raw),
             Raw::Container(raw) => array::elements(raw).any(of_scalar),
             Raw::Text(text) if self.is_tags(field) => text
                 .split(',')
@@ -520,18 +557,18 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
 
 impl<'e> Raw<'e> {
     #[inline]
-    fn of_json(raw: &'e [u8], escaped: bool) -> Self {
+    fn of_json(raw: &'e [u8]) -> Self {
         match raw {
             [b'{' | b'[', ..] => Raw::Container(raw),
             b"null" | [] => Raw::Null,
-            _ => Raw::Scalar(raw, escaped),
+            _ => Raw::Scalar(raw),
         }
     }
 
     fn into_value(self) -> Value<'e> {
         match self {
             Raw::Null => Value::Null,
-            Raw::Scalar(raw, _) | Raw::Container(raw) => Value::of_json(raw),
+            Raw::Scalar(raw) | Raw::Container(raw) => Value::of_json(raw),
             Raw::Text(text) => Value::String(text),
             Raw::Time(nanos) => Value::Timestamp(nanos),
         }

@@ -58,6 +58,11 @@ impl Index {
         self.backslash
     }
 
+    #[inline(always)]
+    pub(super) fn is_ready(&self, word: usize) -> bool {
+        word < self.ready
+    }
+
     /// Makes `word` ready; false when the line ends before it.
     #[inline(always)]
     pub(super) fn reach<V: Vector>(&mut self, v: V, line: &[u8], word: usize) -> bool {
@@ -73,25 +78,56 @@ impl Index {
     /// Makes the next group; there must be bytes for it.
     #[inline(always)]
     fn extend<V: Vector>(&mut self, v: V, line: &[u8]) {
-        let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
         let first = self.ready;
-        for word in first..first + GROUP_CHUNKS {
-            let bytes = line.get(word * CHUNK_BYTES..).unwrap_or_default();
-            let [mut quote, backslash, colon, open, close] = v.equal(bytes, SOUGHT);
+        let rest = line.get(first * CHUNK_BYTES..).unwrap_or_default();
+        // Whole groups go without the question how many bytes there are.
+        match rest.first_chunk::<GROUP_BYTES>() {
+            Some(group) => self.add(v, group.as_chunks::<CHUNK_BYTES>().0.iter()),
+            None => {
+                let group = first..first + GROUP_CHUNKS;
+                self.quote[group.start + 1..=group.end].fill(0);
+                for masks in [&mut self.stop, &mut self.open, &mut self.close] {
+                    masks[group.clone()].fill(0);
+                }
+                self.add(v, rest.chunks(CHUNK_BYTES));
+            }
+        }
+        self.ready = first + GROUP_CHUNKS;
+    }
+
+    /// Makes the masks of at most a group of chunks.
+    #[inline(always)]
+    fn add<'a, V: Vector, B: AsRef<[u8]> + ?Sized + 'a>(
+        &mut self,
+        v: V,
+        chunks: impl Iterator<Item = &'a B>,
+    ) {
+        const ROOM: &str = "there is room for whole groups";
+        let first = self.ready;
+        let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
+        let mut backslashes = 0;
+        let quotes = self.quote[first + 1..].first_chunk_mut::<GROUP_CHUNKS>();
+        let stops = self.stop[first..].first_chunk_mut::<GROUP_CHUNKS>();
+        let opens = self.open[first..].first_chunk_mut::<GROUP_CHUNKS>();
+        let closes = self.close[first..].first_chunk_mut::<GROUP_CHUNKS>();
+        let places = (quotes.expect(ROOM).iter_mut())
+            .zip(stops.expect(ROOM))
+            .zip(opens.expect(ROOM).iter_mut().zip(closes.expect(ROOM)));
+        for (bytes, ((quote_at, stop_at), (open_at, close_at))) in chunks.zip(places) {
+            let [mut quote, backslash, colon, open, close] = v.equal(bytes.as_ref(), SOUGHT);
             if backslash | after_escape != 0 {
-                self.backslash = true;
+                backslashes |= backslash;
                 quote &= !escaped_by(backslash, &mut after_escape);
             }
             // From each opening quote up to the byte before its closing quote.
-            let inside = parity(quote) ^ in_string;
+            let inside = v.parity_of_word(quote) ^ in_string;
             in_string = 0_u64.wrapping_sub(inside >> 63);
-            let (open, close) = (open & !inside, close & !inside);
-            self.quote[word + 1] = quote;
-            self.stop[word] = colon & !inside | open | close;
-            self.open[word] = open;
-            self.close[word] = close;
+            *quote_at = quote;
+            *stop_at = (colon | open | close) & !inside;
+            *open_at = open & !inside;
+            *close_at = close & !inside;
         }
-        self.ready = first + GROUP_CHUNKS;
+        self.backslash |= backslashes != 0;
         self.after_escape = after_escape;
         self.in_string = in_string;
     }
@@ -193,7 +229,17 @@ fn escaped_by(backslash: u64, after_escape: &mut u64) -> u64 {
     escaped
 }
 
-/// The portable level: one chunk at a time, byte by byte.
+/// Bit `i` for each byte `i` that is 0.
+#[inline(always)]
+fn zero_bytes(eight: u64) -> u64 {
+    const LOW_SEVEN: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // The top bit of each byte that has any bit set, and no carry from byte to byte.
+    let some = ((eight & LOW_SEVEN) + LOW_SEVEN) | eight;
+    let zero = (!some & !LOW_SEVEN) >> 7;
+    zero.wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// The portable level: one chunk at a time, eight bytes at once.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -221,16 +267,23 @@ impl Vector for Portable {
     }
     #[inline(always)]
     fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
+        let mut chunk = [0; CHUNK_BYTES];
+        let present = bytes.len().min(CHUNK_BYTES);
+        chunk[..present].copy_from_slice(&bytes[..present]);
         let mut masks = [0; N];
-        for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
-            for (at, here) in bytes.iter().take(CHUNK_BYTES).enumerate() {
-                *mask |= u64::from(here | set == byte) << at;
-            }
-            if byte == set {
-                *mask |= self.bits_from(bytes.len());
+        for (place, eight) in chunk.as_chunks::<8>().0.iter().enumerate() {
+            let eight = u64::from_le_bytes(*eight);
+            for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
+                let differing =
+                    (eight | u64::from_le_bytes([set; 8])) ^ u64::from_le_bytes([byte; 8]);
+                *mask |= zero_bytes(differing) << (8 * place);
             }
         }
         masks
+    }
+    #[inline(always)]
+    fn parity_of_word(self, bits: u64) -> u64 {
+        parity(bits)
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {

@@ -32,10 +32,18 @@ struct Node {
     /// Bit `length % 64` for each child's key.
     lengths: u64,
     /// First child of each bucket; 0 for none.
-    buckets: Option<Box<[u32; BUCKETS]>>,
+    buckets: Option<Box<Buckets>>,
 }
 
-const BUCKETS: usize = 32;
+#[derive(Debug, Clone)]
+struct Buckets {
+    /// Chosen so that few children share a bucket, mostly none.
+    factor: u32,
+    first: [u32; BUCKETS],
+}
+
+const BUCKETS: usize = 1 << BUCKET_BITS;
+const BUCKET_BITS: u32 = 6;
 
 /// The root: the path without keys.
 pub(super) const ROOT: u32 = 0;
@@ -115,7 +123,7 @@ impl Paths {
     #[inline(always)]
     pub(super) fn child(&self, node: u32, key: &[u8]) -> Option<u32> {
         let buckets = self.nodes[node as usize].buckets.as_deref()?;
-        let mut at = buckets[bucket(key)];
+        let mut at = buckets.first[bucket(key, buckets.factor)];
         while at != 0 {
             let child = &self.nodes[at as usize];
             if is_same(child.key.as_bytes(), key) {
@@ -128,16 +136,39 @@ impl Paths {
 
     fn add_child(&mut self, parent: u32, key: &str) -> u32 {
         let id = u32::try_from(self.nodes.len()).expect("rules have fewer than 2^32 keys");
-        let mut node = Node::new(key, parent);
+        self.nodes.push(Node::new(key, parent));
         let above = &mut self.nodes[parent as usize];
         above.children.push(id);
         above.lengths |= 1 << (key.len() % 64);
-        let buckets = above.buckets.get_or_insert_with(|| Box::new([0; BUCKETS]));
-        node.next = std::mem::replace(&mut buckets[bucket(key.as_bytes())], id);
-        self.nodes.push(node);
+        self.spread(parent);
         id
     }
+
+    /// Spreads the children of a node over its buckets, with the best of a few factors.
+    fn spread(&mut self, parent: u32) {
+        let children = self.nodes[parent as usize].children.clone();
+        let shared = |factor: &u32| {
+            let taken = children.iter().fold(0_u64, |taken, child| {
+                taken | 1 << bucket(self.nodes[*child as usize].key.as_bytes(), *factor)
+            });
+            children.len() - taken.count_ones() as usize
+        };
+        let factor = (1..=FACTORS)
+            .map(|draw: u32| draw.wrapping_mul(0x9e37_79b9) | 1)
+            .min_by_key(shared)
+            .unwrap_or(1);
+        let mut first = [0; BUCKETS];
+        for child in children {
+            let node = &mut self.nodes[child as usize];
+            let place = &mut first[bucket(node.key.as_bytes(), factor)];
+            node.next = std::mem::replace(place, child);
+        }
+        self.nodes[parent as usize].buckets = Some(Box::new(Buckets { factor, first }));
+    }
 }
+
+/// Factors that are tried.
+const FACTORS: u32 = 64;
 
 impl Node {
     fn new(key: &str, parent: u32) -> Self {
@@ -155,7 +186,7 @@ impl Node {
 
 /// Equality of short texts without a call.
 #[inline(always)]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
@@ -172,11 +203,13 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 /// Length and the bytes at both ends tell most keys apart.
 #[inline(always)]
-fn bucket(key: &[u8]) -> usize {
-    match (key.first(), key.last()) {
-        (Some(first), Some(last)) => {
-            (key.len() + usize::from(*first) * 3 + usize::from(*last) * 5) % BUCKETS
-        }
-        _ => 0,
-    }
+fn bucket(key: &[u8], factor: u32) -> usize {
+    let length = key.len().to_le_bytes()[0];
+    let ends = match key {
+        [first, .., last] => [*first, *last],
+        [only] => [*only, 0],
+        [] => [0, 0],
+    };
+    let sum = u32::from_le_bytes([ends[0], ends[1], length, 0]);
+    (sum.wrapping_mul(factor) >> (u32::BITS - BUCKET_BITS)) as usize
 }

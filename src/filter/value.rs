@@ -151,7 +151,7 @@ impl<'a> Value<'a> {
         }
         match to {
             Type::String => self.into_text().map_or(Value::Null, Value::String),
-            Type::Number => self.to_number(),
+            Type::Number => self.into_number(),
             Type::Bool => match &self {
                 Value::Bool(_) => self,
                 Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Bool(true),
@@ -201,7 +201,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    fn to_number(self) -> Self {
+    fn into_number(self) -> Self {
         match self {
             Value::Number(_) => self,
             Value::Bool(value) => {

@@ -117,17 +117,32 @@ impl Walker {
     /// The raw bytes of a path's value, quotes and brackets included.
     #[inline]
     pub fn find(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<Range<usize>> {
+        let (start, end) = self.span(paths, line, path)?;
+        Some(start..end)
+    }
+
+    /// As [`Self::find`]: the bytes, none when the path is not there.
+    #[inline]
+    pub(super) fn value<'l>(&mut self, paths: &Paths, line: &'l [u8], path: PathId) -> &'l [u8] {
+        match self.span(paths, line, path) {
+            Some((start, end)) => &line[start..end],
+            None => &[],
+        }
+    }
+
+    #[inline(always)]
+    fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<(usize, usize)> {
         let start = self.find_start(paths, line, path)?;
         let place = self.places[path.index()];
         if place.end != 0 {
-            return Some(start..place.end as usize);
+            return Some((start, place.end as usize));
         }
         let end = match line[start] {
             b'{' | b'[' => self.container_end(line, start + 1),
             _ => scalar_end(line, start),
         };
         self.places[path.index()].end = narrow(end);
-        Some(start..end)
+        Some((start, end))
     }
 
     /// True when what was walked over has a backslash; a value found without has no escapes.
@@ -219,6 +234,9 @@ struct Walk<'a> {
     duplicates: Option<&'a mut Vec<bool>>,
 }
 
+/// Nodes beyond which paths are many.
+const MANY: usize = 8;
+
 /// Children left of an object that is walked to its end.
 const NEVER_DONE: u32 = u32::MAX;
 
@@ -233,6 +251,8 @@ impl Job for Walk<'_> {
         };
         let mut lengths = self.paths.lengths(frame.node);
         let (mut at, mut skipped) = (self.walker.at, 0);
+        // Of many paths others will be asked for soon: what has masks is walked over at once.
+        let many = self.paths.len() > MANY;
         'place: loop {
             if frame.left == 0 {
                 // Nothing more is asked for here: on to what is around it.
@@ -250,30 +270,28 @@ impl Job for Walk<'_> {
             }
             let mut word = at / CHUNK_BYTES;
             let mut mask = u64::MAX << (at % CHUNK_BYTES);
-            while self.walker.index.reach(v, line, word) {
+            loop {
+                if !self.walker.index.is_ready(word) {
+                    if self.is_known() {
+                        self.walker.open.push(frame);
+                        self.walker.at = at.max(word * CHUNK_BYTES);
+                        return;
+                    }
+                    if !self.walker.index.reach(v, line, word) {
+                        self.abandon(frame);
+                        return;
+                    }
+                }
                 let mut bits = self.walker.index.stops(word) & mask;
                 while bits != 0 {
                     let stop = word * CHUNK_BYTES + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
                     at = stop + 1;
                     match line[stop] {
-                        b':' => {
-                            let Some(child) = self.child(frame.node, lengths, stop) else {
-                                continue;
-                            };
-                            if self.walker.places[child as usize].start != UNKNOWN {
-                                self.mark_duplicate(child);
-                                continue;
-                            }
-                            frame.left -= u32::from(frame.left != NEVER_DONE);
-                            let value = skip_space(line, at);
-                            if self.meet(v, child, value) {
-                                self.walker.open.push(frame);
-                                frame = self.frame(child);
-                                lengths = self.paths.lengths(child);
-                                at = value + 1;
-                            }
-                        }
+                        b':' => match self.key(v, &mut frame, &mut lengths, stop) {
+                            Some(next) => at = next,
+                            None => continue,
+                        },
                         b'{' | b'[' => {
                             skipped = 1;
                             continue 'place;
@@ -287,8 +305,7 @@ impl Job for Walk<'_> {
                             lengths = self.paths.lengths(frame.node);
                         }
                     }
-                    if self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
-                    {
+                    if !many && self.is_known() {
                         self.walker.open.push(frame);
                         self.walker.at = at;
                         return;
@@ -298,13 +315,41 @@ impl Job for Walk<'_> {
                 mask = u64::MAX;
                 word += 1;
             }
-            self.abandon(frame);
-            return;
         }
     }
 }
 
 impl Walk<'_> {
+    /// Takes the key before a colon: where the walk goes on when it was asked for and is met for the first time.
+    #[inline(always)]
+    fn key<V: Vector>(
+        &mut self,
+        v: V,
+        frame: &mut Frame,
+        lengths: &mut u64,
+        colon: usize,
+    ) -> Option<usize> {
+        let child = self.child(frame.node, *lengths, colon)?;
+        if self.walker.places[child as usize].start != UNKNOWN {
+            self.mark_duplicate(child);
+            return None;
+        }
+        frame.left -= u32::from(frame.left != NEVER_DONE);
+        let value = skip_space(self.line, colon + 1);
+        if !self.meet(v, child, value) {
+            return Some(colon + 1);
+        }
+        self.walker.open.push(*frame);
+        *frame = self.frame(child);
+        *lengths = self.paths.lengths(child);
+        Some(value + 1)
+    }
+
+    #[inline(always)]
+    fn is_known(&self) -> bool {
+        self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
+    }
+
     /// The child whose key stands before the colon.
     #[inline(always)]
     fn child(&mut self, node: u32, lengths: u64, colon: usize) -> Option<u32> {

@@ -1,5 +1,6 @@
 //! Tests of the engine through its public face; the parts have their own beside them.
 
+mod parts;
 mod rules;
 mod walks;
 

@@ -37,7 +37,7 @@ fn check_with(labels: &Labels, condition: &Expr, lines: &[(&str, Option<bool>)])
     }
 }
 
-fn check(condition: &Expr, lines: &[(&str, Option<bool>)]) {
+pub(super) fn check(condition: &Expr, lines: &[(&str, Option<bool>)]) {
     check_with(&no_labels(), condition, lines);
 }
 

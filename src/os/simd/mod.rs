@@ -38,6 +38,8 @@ pub trait Vector: Copy {
     /// For each `(set, byte)` the bytes of `bytes`, at most a chunk, that are `byte` once their bits of `set` are set.
     /// Places beyond the slice hold 0. For few bytes this costs less than [`Self::planes`], and it waits for no group.
     fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N];
+    /// Bit `i` of the result is the parity of bits `0..=i`.
+    fn parity_of_word(self, bits: u64) -> u64;
     /// The bits of `bits` at the places set in `places`, packed to the low end.
     fn gather(self, bits: u64, places: u64) -> u64;
 
@@ -210,6 +212,12 @@ mod tests {
             }
         }
         assert_eq!(v.gather(bits, places), packed);
+
+        let parity = (0..64).fold(0, |parity: u64, at| {
+            let before = if at == 0 { 0 } else { parity >> (at - 1) & 1 };
+            parity | (before ^ (bits >> at & 1)) << at
+        });
+        assert_eq!(v.parity_of_word(bits), parity);
 
         let sought = [(0, b'"'), (0x20, b'{'), (0, 0), (0, 0x9f)];
         for (mask, (set, byte)) in v.equal(bytes, sought).into_iter().zip(sought) {

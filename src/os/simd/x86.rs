@@ -80,6 +80,10 @@ impl Vector for Avx512 {
         on_level!(avx512::equal(bytes, sought))
     }
     #[inline(always)]
+    fn parity_of_word(self, bits: u64) -> u64 {
+        on_level!(avx2::prefix_xor(bits))
+    }
+    #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
         on_level!(_pext_u64(bits, places))
     }
@@ -138,6 +142,10 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn equal<const N: usize>(self, bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
         on_level!(avx2::equal(bytes, sought))
+    }
+    #[inline(always)]
+    fn parity_of_word(self, bits: u64) -> u64 {
+        on_level!(avx2::prefix_xor(bits))
     }
     #[inline(always)]
     fn gather(self, bits: u64, places: u64) -> u64 {
@@ -271,7 +279,13 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     pub(super) fn equal<const N: usize>(bytes: &[u8], sought: [(u8, u8); N]) -> [u64; N] {
-        let chunk = load(bytes);
+        // An empty slice may point anywhere, and a load from an unmapped page, though masked out, takes a slow way
+        // through the CPU's microcode.
+        let chunk = if bytes.is_empty() {
+            _mm512_setzero_si512()
+        } else {
+            load(bytes)
+        };
         let mut masks = [0; N];
         for (mask, (set, byte)) in masks.iter_mut().zip(sought) {
             let bits = _mm512_or_si512(chunk, _mm512_set1_epi8(set.cast_signed()));
