@@ -84,8 +84,8 @@ pub struct Node {
     threads: Threads,
     drain_timeout: Duration,
     rules: RulesInForce,
-    /// What the node runs on, with the rules in force now.
-    plan: Mutex<Plan>,
+    /// The plan as configured, with the rules in force now.
+    configured: Mutex<Plan>,
     /// What is taken of the byte budget as long as the node runs.
     _fixed: Option<Grant>,
     identity: Identity,

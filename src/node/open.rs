@@ -45,6 +45,8 @@ const FILES_PER_LANE: usize = 4;
 #[derive(Debug)]
 pub struct OpenNode {
     pub(super) plan: Plan,
+    /// The plan as it was given, before it was fitted to this machine and data directory.
+    pub(super) configured: Plan,
     pub(super) identity: Identity,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
@@ -74,6 +76,7 @@ pub(super) struct OpenJournal {
 pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let configured = plan.clone();
     fit_connections(&mut plan);
     let listeners = bind_inputs(&plan)?;
     let admin = sockets::listen(plan.admin_listen).map_err(|error| StartError::Listen {
@@ -127,6 +130,7 @@ pub fn open(mut plan: Plan) -> Result<OpenNode, StartError> {
     }
     Ok(OpenNode {
         plan,
+        configured,
         identity,
         disk,
         clock,

@@ -28,7 +28,10 @@ impl Node {
     /// Takes over the rules of a changed plan: exclusion rules with the next receive or body, a
     /// stream's with its next uncut batch. The audit events are durable before.
     pub fn reload(&self, plan: Plan) -> Reload {
-        let mut running = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if without_rules(&running) != without_rules(&plan) {
             let refused = Notice::new(Action::ConfigurationReload, "", "needs_restart")
                 .failed()

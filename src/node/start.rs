@@ -51,6 +51,7 @@ impl OpenNode {
     pub fn start(self) -> Result<Node, StartError> {
         let Self {
             plan,
+            configured,
             identity,
             disk,
             clock,
@@ -122,7 +123,7 @@ impl OpenNode {
             },
             drain_timeout: ground.plan.drain_timeout,
             rules: ground.rules,
-            plan: Mutex::new(ground.plan),
+            configured: Mutex::new(configured),
             _fixed: fixed,
             identity,
         })

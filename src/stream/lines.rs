@@ -72,6 +72,12 @@ impl BlockLines {
         Ok(&self.raw)
     }
 
+    /// The raw form of the block that was read last.
+    #[must_use]
+    pub fn last(&self) -> &[u8] {
+        &self.raw
+    }
+
     /// Calls `use_line` with each line that is taken of a part, in order.
     ///
     /// # Errors

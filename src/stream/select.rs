@@ -104,15 +104,17 @@ impl Selector {
             Some(sampling) => Arc::new(sampled(block, &matched, sampling)),
             None => Arc::clone(&matched),
         };
-        let lines = match kept {
-            Some(kept) => Some(own_of_kept(&kept, &taken)),
-            None if inflated => Some(self.own_of_raw(block, &taken)?),
-            None => None,
+        let events = taken.count(0..block.events);
+        // What was kept is what other selections take; it need not hold all that this one does.
+        let is_whole = |own: &KeptLines| own.lines.len() as u64 == events;
+        let lines = match kept.map(|kept| own_of_kept(&kept, &taken)) {
+            Some(own) if is_whole(&own) => Some(own),
+            _ if inflated => Some(self.own_of_raw(&taken)),
+            _ => None,
         };
-        let taken_bytes = lines.as_ref().map_or_else(
-            || share(block, taken.count(0..block.events)),
-            |lines| lines.bytes.len() as u64,
-        );
+        let taken_bytes = lines
+            .as_ref()
+            .map_or_else(|| share(block, events), |lines| lines.bytes.len() as u64);
         Ok(Some(Arc::new(Selected {
             matched,
             taken,
@@ -137,16 +139,15 @@ impl Selector {
         Ok(known.verdicts)
     }
 
-    /// The lines taken, when the block was inflated just now.
-    fn own_of_raw(&mut self, block: &Block, taken: &Bitmap) -> Result<KeptLines, Unreadable> {
-        let raw = self.lines.of_block(block)?;
+    /// The lines taken of the block that was inflated last.
+    fn own_of_raw(&self, taken: &Bitmap) -> KeptLines {
         let mut own = OwnLines::default();
-        each_of_block(raw, 0..block.events, |line| {
+        each_of_block(self.lines.last(), 0..taken.events(), |line| {
             if taken.contains(line.event) {
                 own.add(&line);
             }
         });
-        Ok(own.finish())
+        own.finish()
     }
 }
 
