@@ -195,6 +195,8 @@ pub struct Parcel {
     pub body: Vec<Bytes>,
     /// How the body is compressed.
     pub content_encoding: Compression,
+    /// Media type of the body before compression, when the stream has a template; else lines of JSON.
+    pub content_type: Option<&'static str>,
     /// Receive time of the range's first event.
     pub received_first: Timestamp,
 }

@@ -150,7 +150,7 @@ fn the_full_example_says_the_defaults() {
     let full = fs::read_to_string(repository("examples/full.toml")).unwrap();
     let plan = plan_of(&full);
     let minimal = plan_of(
-        "[node]\ndata_dir = \"/var/lib/weir\"\n\
+        "[node]\ndata_dir = \"/var/lib/weir\"\n[memory]\nmax = \"192 MiB\"\n\
          [input.apps.tcp]\nlisten = \"127.0.0.1:9000\"\nlabels.application = \"billing\"\n\
          [input.web.http]\nlisten = \"127.0.0.1:9001\"\nlabels.env = \"production\"\n\
          [exclude.reads]\ntitle = \"reads of the platform's own tokens\"\nhosts = [\"iam-am\"]\n\
@@ -159,8 +159,11 @@ fn the_full_example_says_the_defaults() {
          [stream.siem.exclude.tests]\nquery = '\"LogDNA test message\"'\n\
          [stream.siem.domains]\nvalues = [\"www.example.com\", \"api.example.com\"]\n\
          [stream.siem.http]\nurl = \"https://siem.example:8088/ingest\"\n\
-         headers.X-Token = \"change-me\"\nserver_name = \"siem.example\"\n\
-         [stream.archive.file]\npath = \"/var/lib/weir/out/events.ndjson\"\n",
+         headers.X-Token = \"change-me\"\n\
+         content_type = \"application/x-ndjson\"\nserver_name = \"siem.example\"\n\
+         [stream.archive.file]\npath = \"/var/lib/weir/out/events.ndjson\"\n\
+         [stream.archive.template.mask]\nfields = [\"initiator.host.address\"]\n\
+         patterns = ['\\b\\d{4}-\\d{4}-\\d{4}-\\d{4}\\b']\ntext = \"***\"\n",
     );
     assert_eq!(plan, minimal);
 }

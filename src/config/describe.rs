@@ -164,6 +164,16 @@ fn take_words(plan: &StreamPlan) -> String {
     if let Some(sampling) = plan.stream.take.sampling {
         words.push_str(&format!("; {} % of it", sampling.percent));
     }
+    if let Some(template) = &plan.stream.template {
+        words.push_str(match (&template.text, template.shape.name()) {
+            (Some(_), _) => "; as a text of its own",
+            (None, "raw") => "; rewritten",
+            (None, _) => "; as ",
+        });
+        if template.text.is_none() && template.shape.name() != "raw" {
+            words.push_str(template.shape.name());
+        }
+    }
     words
 }
 

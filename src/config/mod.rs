@@ -18,6 +18,7 @@ pub mod plan;
 mod reader;
 mod rules;
 mod streams;
+mod template;
 pub mod units;
 
 use std::fs;

@@ -12,6 +12,7 @@ use super::plan::StreamPlan;
 use super::reader::report::{Given, Place, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::{hash_of, read_take};
+use super::template::read_template;
 use super::units::ByteSize;
 use crate::journal::settings::{HoldPolicy, WhenFull};
 use crate::sink::settings::{
@@ -19,6 +20,7 @@ use crate::sink::settings::{
 };
 use crate::stream::select::{Sampling, Take};
 use crate::stream::settings::{AuditChoice, BatchLimits, StreamSettings};
+use crate::stream::template::TemplateSettings;
 
 /// Reads the streams of a file. What is wrong with one is reported, and it is left out.
 pub(super) struct StreamReader<'r, 'i> {
@@ -56,6 +58,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let from = section.start_at("from");
         let audit = section.one_of("audit");
         let take = read_take(self.report, &section, &name);
+        let template = read_template(self.report, &section);
         let hold = self.read_hold(&section);
         let batch = read_batch(section.section("batch", &keys::stream::BATCH));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
@@ -82,14 +85,27 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 None
             }
         };
+        let place_of_template = section.section_place("template");
         section.finish();
-        let take = take?;
+        let (take, template) = (take?, template?);
+        if let (Some(template), Some(SinkSettings::File(_))) = (&template, &sink)
+            && !template.template.framing().is_lines()
+        {
+            self.report.say(
+                &place_of_template,
+                "is not for files, which hold many batches: one array or text around each would \
+                 not be read back; leave out payload_format and separator, or the shape json_array",
+            );
+            return None;
+        }
+        let template = template.map(|template| template.settings);
         let selection = take.selection.as_ref().map(|selection| selection.hash);
         let sampling = take.sampling;
         Some(StreamPlan {
             selection: take.selection,
             stream: StreamSettings {
-                version: version_of(selection, sampling),
+                version: version_of(selection, sampling, template.as_ref()),
+                template,
                 take: Take {
                     selection,
                     sampling,
@@ -155,7 +171,10 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let headers = self.check_headers(section.named_texts("headers"));
         let compression = section.one_of("compression");
         let content_type = section.text("content_type");
-        let content_type = content_type.and_then(|text| self.check_content_type(&text));
+        let content_type = match content_type {
+            Some(text) => self.check_content_type(&text).map(Some),
+            None => Some(None),
+        };
         let connect_timeout = section.span("connect_timeout");
         let request_timeout = section.span("request_timeout");
         let tls = self.read_tls(&section, url.as_ref());
@@ -364,11 +383,16 @@ impl<'r, 'i> StreamReader<'r, 'i> {
 }
 
 /// Names what the stream makes of the journal; 0 for one that sends everything as it came.
-fn version_of(selection: Option<u64>, sampling: Option<Sampling>) -> u64 {
-    if selection.is_none() && sampling.is_none() {
+fn version_of(
+    selection: Option<u64>,
+    sampling: Option<Sampling>,
+    template: Option<&TemplateSettings>,
+) -> u64 {
+    if selection.is_none() && sampling.is_none() && template.is_none() {
         return 0;
     }
-    hash_of(&format!("content {selection:?} {sampling:?}"))
+    let template = template.map(TemplateSettings::describe).unwrap_or_default();
+    hash_of(&format!("content {selection:?} {sampling:?} {template}"))
 }
 
 fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {

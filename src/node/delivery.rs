@@ -415,11 +415,11 @@ impl RunningLane {
     }
 
     async fn deliver(&mut self, batch: &Batch) {
-        let encoded = self
-            .shared
-            .encoder
-            .borrow_mut()
-            .encode(batch, self.shared.compression);
+        let encoded = self.shared.encoder.borrow_mut().encode(
+            batch,
+            self.shared.compression,
+            self.content.template.as_ref(),
+        );
         let parcel = match encoded {
             Ok(parcel) => parcel,
             Err(unreadable) => {

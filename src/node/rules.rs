@@ -13,6 +13,7 @@ use crate::config::plan::{ExclusionPlan, Plan, StreamPlan};
 use crate::filter::exclusions::Exclusions;
 use crate::filter::selection::SelectionSet;
 use crate::stream::content::Content;
+use crate::stream::template::Template;
 
 /// What shards and streams look at.
 #[derive(Debug)]
@@ -70,6 +71,9 @@ fn content_of(stream: &StreamPlan, selections: &Arc<SelectionSet>) -> Arc<Conten
     Arc::new(Content {
         take: stream.stream.take.clone(),
         selections: Arc::clone(selections),
+        template: stream.stream.template.as_ref().map(|settings| {
+            Template::compile(settings).expect("a plan holds only templates that compile")
+        }),
         version: stream.stream.version,
     })
 }
@@ -133,6 +137,7 @@ pub(super) fn without_rules(plan: &Plan) -> Plan {
     for stream in &mut plan.streams {
         stream.selection = None;
         stream.stream.take = crate::stream::select::Take::default();
+        stream.stream.template = None;
         stream.stream.version = 0;
     }
     plan

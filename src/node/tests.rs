@@ -105,6 +105,7 @@ fn plan(address: std::net::SocketAddr) -> StreamPlan {
         selection: None,
         stream: StreamSettings {
             take: Take::default(),
+            template: None,
             version: 0,
             name: "siem".into(),
             from: StartAt::Start,
@@ -124,7 +125,7 @@ fn plan(address: std::net::SocketAddr) -> StreamPlan {
             url: url.parse().expect("a URL"),
             headers: Vec::new(),
             compression: Compression::Gzip,
-            content_type: http::HeaderValue::from_static("application/x-ndjson"),
+            content_type: None,
             connect_timeout: LONG,
             request_timeout: LONG,
             tls: TlsSettings::default(),

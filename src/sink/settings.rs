@@ -27,8 +27,8 @@ pub struct HttpSettings {
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Encoding of the body.
     pub compression: Compression,
-    /// `Content-Type`; default `application/x-ndjson`.
-    pub content_type: http::HeaderValue,
+    /// `Content-Type`; `None`: that of the parcel, else `application/x-ndjson`.
+    pub content_type: Option<http::HeaderValue>,
     /// Time to connect, TLS included. Default 10 s.
     pub connect_timeout: Duration,
     /// Time from the request's first byte to the end of the reply. Default 60 s.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::filter::selection::SelectionSet;
 use crate::stream::select::Take;
+use crate::stream::template::Template;
 
 /// In force for a stream from its next uncut batch on; replaced as a whole.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Content {
     pub take: Take,
     /// The selections of all streams when this was made: its own is among them.
     pub selections: Arc<SelectionSet>,
+    /// What it makes of them; `None`: the lines as they came.
+    pub template: Option<Template>,
     /// Hash of rule, sampling and template; 0 for a stream that sends all events as they came.
     pub version: u64,
 }
@@ -25,6 +28,7 @@ impl Content {
         Self {
             take: Take::default(),
             selections: Arc::new(SelectionSet::compile(&[])),
+            template: None,
             version: 0,
         }
     }

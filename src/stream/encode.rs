@@ -1,18 +1,24 @@
 //! From a batch to the bytes a destination gets: spliced where blocks are whole and large,
-//! compressed anew where they are cut or small.
+//! compressed anew where they are cut or small, where a rule takes a part, and where a template
+//! changes events.
 
 use bytes::Bytes;
 
 use crate::batch::{Batch, BatchPart, Compression, Parcel};
 use crate::block::CodecId;
-use crate::block::codec::Codec;
+use crate::block::codec::{Codec, CodecError, Inflater};
+use crate::block::metadata::Metadata;
+use crate::event::LabelRun;
 use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
 use crate::stream::lines::{BlockLines, Unreadable, unreadable};
+use crate::stream::template::{EventAt, EventPosition, Renderer, Template};
 
 /// Encodes the batches of one stream; state and buffers are reused.
 #[derive(Debug)]
 pub struct Encoder {
     lines: BlockLines,
+    inflater: Inflater,
+    renderer: Renderer,
     recompressor: Recompressor,
 }
 
@@ -22,11 +28,13 @@ impl Encoder {
     pub fn new(codec: Box<dyn Codec>) -> Self {
         Self {
             lines: BlockLines::default(),
+            inflater: Inflater::new(),
+            renderer: Renderer::default(),
             recompressor: Recompressor::new(codec),
         }
     }
 
-    /// Encodes a batch.
+    /// Encodes a batch; without a template, or with one that changes nothing, from the lines as they are.
     ///
     /// # Errors
     /// When a block's body does not give its raw form; the batch can be sent without it.
@@ -34,12 +42,17 @@ impl Encoder {
         &mut self,
         batch: &Batch,
         compression: Compression,
+        template: Option<&Template>,
     ) -> Result<Parcel, Unreadable> {
-        let (body, raw_bytes) = match compression {
-            Compression::Identity => self.identity(&batch.parts)?,
-            Compression::Gzip => self.gzip(&batch.parts)?,
+        let content_type = template.map(|template| template.framing().content_type);
+        let template = template.filter(|template| !template.is_raw());
+        let (body, raw_bytes) = match (template, compression) {
+            (Some(template), _) => self.rendered(batch, compression, template)?,
+            (None, Compression::Identity) => self.identity(&batch.parts)?,
+            (None, Compression::Gzip) => self.gzip(&batch.parts)?,
         };
         Ok(Parcel {
+            content_type,
             id: batch.id.clone(),
             journal: batch.journal,
             attempt: batch.attempt,
@@ -122,6 +135,77 @@ impl Encoder {
         Ok((body, raw_bytes))
     }
 
+    /// Every event that is taken, as the template has it.
+    fn rendered(
+        &mut self,
+        batch: &Batch,
+        compression: Compression,
+        template: &Template,
+    ) -> Result<(Vec<Bytes>, u64), Unreadable> {
+        self.recompressor.reset();
+        let framing = template.framing();
+        let mut records = framing.prefix.clone();
+        let mut out = RenderedBody::new(compression);
+        let mut is_first = true;
+        for part in &batch.parts {
+            let block = &part.block;
+            let runs = self.runs_of(part)?;
+            let mut labelled = Labelled {
+                runs: &runs,
+                start: 0,
+            };
+            let (renderer, recompressor) = (&mut self.renderer, &mut self.recompressor);
+            let mut pushed = Ok(());
+            self.lines.each_line(part, |line| {
+                let run = labelled.of(line.event);
+                if !std::mem::take(&mut is_first) {
+                    records.extend_from_slice(&framing.separator);
+                }
+                let event = EventAt {
+                    line: &line.buffer[line.span.start..line.span.end - 1],
+                    labels: &run.labels,
+                    received: run.received,
+                    position: EventPosition {
+                        segment: block.segment,
+                        journal: block.journal,
+                        offset: block.first.plus(u64::from(line.event)),
+                    },
+                };
+                renderer.render(template, &event, &mut records);
+                if records.len() >= RECORDS_BYTES && pushed.is_ok() {
+                    pushed = out.push(&mut records, recompressor);
+                }
+            })?;
+            pushed.map_err(|error| unreadable(block, &error))?;
+        }
+        if framing.trailing_separator && !is_first {
+            records.extend_from_slice(&framing.separator);
+        }
+        records.extend_from_slice(&framing.suffix);
+        let finished = out.finish(records, &mut self.recompressor);
+        finished.map_err(|error| Unreadable {
+            range: batch.id.range,
+            why: error.to_string(),
+        })
+    }
+
+    fn runs_of(&mut self, part: &BatchPart) -> Result<Vec<LabelRun>, Unreadable> {
+        let metadata = &part.block.image[part.block.metadata.clone()];
+        let decoded = Metadata::decode(metadata, &mut self.inflater);
+        let metadata = decoded.map_err(|error| Unreadable {
+            range: part.block.range(),
+            why: error.to_string(),
+        })?;
+        let labelled: u64 = metadata.runs.iter().map(|run| u64::from(run.events)).sum();
+        if labelled != u64::from(part.block.events) {
+            return Err(Unreadable {
+                range: part.block.range(),
+                why: format!("labels of {labelled} events"),
+            });
+        }
+        Ok(metadata.runs)
+    }
+
     /// Ends the run that was compressed anew, if one was begun.
     fn end_run(
         &mut self,
@@ -139,3 +223,83 @@ impl Encoder {
         Ok(())
     }
 }
+
+/// The label runs of a block, asked for events in order.
+struct Labelled<'a> {
+    runs: &'a [LabelRun],
+    /// Number of the first event of the first run.
+    start: u32,
+}
+
+impl<'a> Labelled<'a> {
+    /// The run of an event; its number is never below the one asked for before.
+    fn of(&mut self, event: u32) -> &'a LabelRun {
+        while let [first, rest @ ..] = self.runs
+            && event >= self.start + first.events
+        {
+            self.start += first.events;
+            self.runs = rest;
+        }
+        self.runs
+            .first()
+            .expect("every event of a block has labels")
+    }
+}
+
+/// A body that grows record by record.
+struct RenderedBody {
+    compression: Compression,
+    chunks: Vec<Bytes>,
+    run: Vec<u8>,
+    raw_bytes: u64,
+}
+
+impl RenderedBody {
+    fn new(compression: Compression) -> Self {
+        Self {
+            compression,
+            chunks: Vec::new(),
+            run: Vec::new(),
+            raw_bytes: 0,
+        }
+    }
+
+    /// Takes what was rendered so far; `records` is empty then.
+    fn push(
+        &mut self,
+        records: &mut Vec<u8>,
+        recompressor: &mut Recompressor,
+    ) -> Result<(), CodecError> {
+        self.raw_bytes += records.len() as u64;
+        match self.compression {
+            Compression::Identity => self.chunks.push(Bytes::from(std::mem::take(records))),
+            Compression::Gzip => {
+                recompressor.push(records, &mut self.run)?;
+                records.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        mut records: Vec<u8>,
+        recompressor: &mut Recompressor,
+    ) -> Result<(Vec<Bytes>, u64), CodecError> {
+        self.push(&mut records, recompressor)?;
+        if self.compression == Compression::Gzip {
+            let ended = recompressor.finish(&mut self.run)?;
+            let mut member = GzipMember::new();
+            member.add_run(ended.raw_crc32, ended.raw_len);
+            self.chunks = vec![
+                Bytes::copy_from_slice(&GzipMember::header()),
+                Bytes::from(self.run),
+                Bytes::copy_from_slice(&member.finish()),
+            ];
+        }
+        Ok((self.chunks, self.raw_bytes))
+    }
+}
+
+/// Rendered bytes that are gathered before they are handed on.
+const RECORDS_BYTES: usize = 128 << 10;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::position::Timestamp;
 use crate::stream::select::Take;
+use crate::stream::template::TemplateSettings;
 
 /// Settings of one stream, without its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct StreamSettings {
     pub audit: AuditChoice,
     /// What it takes of the others.
     pub take: Take,
+    /// What it makes of them; `None`: the lines as they came.
+    pub template: Option<TemplateSettings>,
     /// Hash of rule, sampling and template; 0 for a stream that sends all events as they came.
     pub version: u64,
 }

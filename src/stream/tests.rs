@@ -174,7 +174,7 @@ fn run(
                     durable.cuts.first().map(|cut| cut.range),
                     Some(batch.id.range)
                 );
-                let parcel = encoder.encode(&batch, compression).expect("readable");
+                let parcel = encoder.encode(&batch, compression, None).expect("readable");
                 check_body(&parcel.body, compression, batch.id.range);
                 let mut crash = false;
                 match replies.next().unwrap_or(Reply::Accept) {

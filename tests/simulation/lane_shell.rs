@@ -376,7 +376,7 @@ impl LaneShell {
             "{} is sent and was not recorded as cut",
             batch.id
         );
-        let parcel = match around.encoder.encode(batch, self.compression) {
+        let parcel = match around.encoder.encode(batch, self.compression, None) {
             Ok(parcel) => parcel,
             Err(unreadable) => return self.tell(unreadable.range, Loss::Unreadable, around),
         };

@@ -9,6 +9,7 @@ pub mod node;
 pub mod reference;
 pub mod rules;
 pub mod stream;
+pub mod template;
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &rules::STREAM_EXCLUDE,
     &rules::SAMPLE,
     &rules::DOMAINS,
+    &template::TEMPLATE,
+    &template::MASK,
     &stream::BATCH,
     &stream::RETRY,
     &stream::HTTP,

@@ -65,7 +65,7 @@ pub static STREAM: SectionSpec = SectionSpec {
         ),
     ],
     tables: &[
-        "exclude", "sample", "domains", "batch", "retry", "http", "file",
+        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file",
     ],
 };
 
@@ -146,8 +146,8 @@ pub static HTTP: SectionSpec = SectionSpec {
         Key::new(
             "content_type",
             Kind::Text { max: 256 },
-            Fallback::Value("\"application/x-ndjson\""),
-            "`Content-Type` of the requests.",
+            Fallback::Computed("that of the template"),
+            "`Content-Type` of the requests; `application/x-ndjson` without a template.",
         ),
         Key::new(
             "connect_timeout",

@@ -82,6 +82,13 @@ impl<'r, 'i> Section<'r, 'i> {
         place
     }
 
+    /// Place of a section inside this one, for messages.
+    pub(crate) fn section_place(&self, name: &str) -> Place {
+        let key = self.table.and_then(|table| table.get_key_value(name));
+        let line = key.map(|(key, _)| self.report.line(key.span().start));
+        self.at(name, line.or(self.place.line))
+    }
+
     /// `true` or `false`.
     pub(crate) fn flag(&self, name: &str) -> Option<Given<bool>> {
         self.read(name, value::flag)

@@ -154,6 +154,7 @@ fn parcel(body: &Bytes, content_encoding: Compression) -> Parcel {
         raw_bytes: body.len() as u64,
         body: vec![first, second],
         content_encoding,
+        content_type: None,
         received_first: Timestamp(0),
     }
 }

@@ -73,7 +73,11 @@ impl HttpSink {
         let (target, host_header) = target(settings)?;
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host_header);
-        headers.insert(CONTENT_TYPE, settings.content_type.clone());
+        let content_type = HeaderValue::from_static("application/x-ndjson");
+        headers.insert(
+            CONTENT_TYPE,
+            settings.content_type.clone().unwrap_or(content_type),
+        );
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION"))),
@@ -172,6 +176,12 @@ impl HttpSink {
             .or_else(|_| HeaderValue::from_str(&parcel.id.uuid().to_string()))
             .expect("the text of a UUID is a header value");
         headers.insert(IDEMPOTENCY_KEY, key);
+        let is_chosen = |(name, _): &(HeaderName, HeaderValue)| name == CONTENT_TYPE;
+        let chosen =
+            self.settings.content_type.is_some() || self.settings.headers.iter().any(is_chosen);
+        if let Some(content_type) = parcel.content_type.filter(|_| !chosen) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(parcel.body_bytes()));
         match parcel.content_encoding {
             Compression::Gzip => {

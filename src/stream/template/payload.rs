@@ -88,8 +88,9 @@ impl Framing {
         }
     }
 
-    /// Whether it is lines as they stand in a block.
-    pub(super) fn is_lines(&self) -> bool {
+    /// Whether it is lines as they stand in a block, so that batches may follow one another.
+    #[must_use]
+    pub fn is_lines(&self) -> bool {
         self.prefix.is_empty()
             && self.suffix.is_empty()
             && self.separator == b"\n"

@@ -161,7 +161,7 @@ fn settings(url: &str) -> HttpSettings {
             HeaderValue::from_static("Bearer tok-123456"),
         )],
         compression: Compression::Gzip,
-        content_type: HeaderValue::from_static("application/x-ndjson"),
+        content_type: None,
         connect_timeout: LONG,
         request_timeout: LONG,
         tls: TlsSettings::default(),
@@ -190,6 +190,7 @@ fn parcel(first: u64, body: Vec<Bytes>) -> Parcel {
         raw_bytes: 100,
         body,
         content_encoding: Compression::Gzip,
+        content_type: None,
         received_first: Timestamp(0),
     }
 }
