@@ -143,11 +143,17 @@ fn of_exclusions(plan: &Plan) -> Compiled {
         .map(|rule| (rule.name.clone(), rule.condition.clone()))
         .collect();
     let mut told = vec![match rules.len() {
-        0 => "the node has no exclusion rules".to_owned(),
+        0 => "the node has no exclusion rules in force".to_owned(),
         count => format!("exclusion rules of the node: {count}, judged where lines come in"),
     }];
     for (number, (name, _)) in rules.iter().enumerate() {
         told.push(format!("rule {number} is exclude.{name}"));
+    }
+    for rule in plan.exclusions.iter().filter(|rule| !rule.active) {
+        told.push(format!(
+            "exclude.{} is not active and drops nothing",
+            rule.name
+        ));
     }
     Compiled {
         name: "node exclusions",
