@@ -234,6 +234,10 @@ fn what_is_wrong_is_said_where_it_is_and_by_the_status() {
         assert!(said.contains("application, subsystem, host, "), "{said}");
     }
     refusal(&["test", "--query", "word", "--json", "--matched"], 2);
+    refusal(
+        &["test", "--query", "word", "--config", "weir.toml", "file"],
+        2,
+    );
     let said = refusal(&["explain", "--config", "no/such/file"], 2);
     assert!(said.contains("no/such/file"), "{said}");
 }

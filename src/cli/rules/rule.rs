@@ -19,7 +19,7 @@ pub(super) struct RuleArguments {
     dpxl: Option<String>,
     /// What `field:value` of a query compares with: the beginning of the field's value, or of a word in it. Default:
     /// value.
-    #[arg(long, value_name = "MODE", requires = "query")]
+    #[arg(long, value_name = "MODE")]
     match_mode: Option<MatchModeWord>,
 }
 
@@ -72,6 +72,11 @@ impl Language {
 impl RuleArguments {
     /// The rule; `None` when none is given.
     pub(super) fn parse(&self) -> Result<Option<GivenRule>, CommandError> {
+        if self.match_mode.is_some() && self.query.is_none() {
+            return Err(CommandError::Usage(
+                "--match-mode is for --query".to_owned(),
+            ));
+        }
         let match_mode = match self.match_mode {
             Some(MatchModeWord::Token) => MatchMode::Token,
             Some(MatchModeWord::Value) | None => MatchMode::Value,

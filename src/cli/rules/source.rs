@@ -34,7 +34,8 @@ pub(super) struct Source {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     last: Option<Duration>,
     /// The data directory that has the journals. Default: ./weir-data.
-    #[arg(long, value_name = "DIR", requires = "last")]
+    // A FILE lifts the demand for --last, which it excludes; so it is named, too.
+    #[arg(long, value_name = "DIR", requires = "last", conflicts_with_all = ["file", "labels"])]
     data_dir: Option<PathBuf>,
     /// A label of all events of a file; those of a journal have their own. May be given several times.
     #[arg(long = "label", value_name = "NAME=VALUE", conflicts_with = "last")]

@@ -29,7 +29,7 @@ pub(in crate::cli) struct Test {
         long,
         value_name = "FILE",
         requires = "last",
-        conflicts_with = "data_dir"
+        conflicts_with_all = ["data_dir", "file", "labels"]
     )]
     config: Option<PathBuf>,
     /// Print only the counts, as one JSON object.
