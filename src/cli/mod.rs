@@ -2,9 +2,11 @@
 
 mod check;
 mod journal;
+mod rules;
 mod run;
+mod text;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,6 +38,9 @@ enum Command {
     /// Look into the journals of a data directory, of a live or a stopped node.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Try a rule on events before trusting it.
+    #[command(subcommand)]
+    Rules(rules::Command),
 }
 
 /// Exit status of a wrong configuration or command line.
@@ -48,13 +53,76 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Check { config } => check::check(&config),
         Command::Journal(command) => journal::run(&command),
+        Command::Rules(command) => rules::run(&command),
     }
 }
 
 /// Prints to standard output; what cannot be printed there is returned. Whoever started the
 /// process may have closed it (`| head -1`, a service without one), and `println!` panics then.
-fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// Prints an answer. A reader that has seen enough and went away (`| head -1`) is no error.
+fn answer(text: &str) -> Result<(), CommandError> {
+    match print(text.trim_end_matches('\n')) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    /// The command line or the directory is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The disk cannot be read.
+    #[error("{what}: {error}")]
+    Disk {
+        /// What was being done.
+        what: String,
+        /// What the disk said.
+        error: io::Error,
+    },
+    /// The answer cannot be written.
+    #[error("write the answer: {0}")]
+    Print(io::Error),
+}
+
+impl CommandError {
+    fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Disk { what, error }
+    }
+}
+
+/// What a command that did its work found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Sound,
+    Findings,
+}
+
+impl Verdict {
+    fn of(sound: bool) -> Self {
+        if sound { Self::Sound } else { Self::Findings }
+    }
+}
+
+/// The exit status a command's end means; what went wrong is told on standard error.
+fn exit(done: Result<Verdict, CommandError>) -> ExitCode {
+    match done {
+        Ok(Verdict::Sound) => ExitCode::SUCCESS,
+        Ok(Verdict::Findings) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("weir: {error}");
+            match error {
+                CommandError::Usage(_) => ExitCode::from(EXIT_USAGE),
+                CommandError::Disk { .. } | CommandError::Print(_) => ExitCode::FAILURE,
+            }
+        }
+    }
 }

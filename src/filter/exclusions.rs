@@ -60,6 +60,12 @@ impl Exclusions {
         self.rules.is_empty()
     }
 
+    /// The program of the rules, in their order.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// The first rule that drops the event, by its number.
     #[inline]
     pub fn first_match(&self, evaluator: &mut Evaluator, event: Event<'_>) -> Option<usize> {

@@ -152,6 +152,12 @@ impl Selections {
         self.selections.is_empty()
     }
 
+    /// The program of all of them: for each, in their order, its deliver rule if it has one, then its exclusion rules.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Judges the lines of a block, each ended by `\n`, whose labels are in `runs`.
     ///
     /// With [`Keep::Taken`], lines that at least one selection takes are kept beside the verdicts, so that no stream

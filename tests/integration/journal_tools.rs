@@ -83,7 +83,7 @@ fn segments(stage: &Stage) -> Vec<PathBuf> {
 }
 
 /// Name and bytes of every file below `dir`.
-fn image(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn image(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();

@@ -20,5 +20,6 @@ mod peers;
 mod receiver;
 mod restart;
 mod rules;
+mod rules_tool;
 mod scene;
 mod systemd;

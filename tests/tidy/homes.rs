@@ -37,14 +37,14 @@ const HOMES: [(&[&str], &[&str]); 12] = [
     (&["uuid"], &["batch", "position", "node", "stream/template"]),
     (
         &["jiff"],
-        // An operator types times and reads them in the commands for journals, too.
+        // An operator types times and reads them in the commands, too.
         &[
             "audit",
             "config",
             "control",
             "sink",
             "metrics",
-            "cli/journal",
+            "cli",
             "stream/template/time",
         ],
     ),

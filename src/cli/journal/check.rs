@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cli::journal::data_dir::DataDir;
-use crate::cli::journal::text::{self, Progress};
 use crate::cli::journal::{CommandError, Form, Place, Verdict, answer_in};
+use crate::cli::text::{self, Progress};
 use crate::journal::inspect::check::{self, Checked, Finding, foreign_file};
 use crate::journal::inspect::cursors::read_cursors;
 use crate::journal::recovery::Finding as RecoveryFinding;

@@ -17,16 +17,16 @@ const DEFAULT: &str = "./weir-data";
 
 /// A data directory, read without taking it.
 #[derive(Debug)]
-pub(super) struct DataDir {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) path: PathBuf,
-    pub(super) card: Card,
-    pub(super) holder: LockHolder,
+pub(in crate::cli) struct DataDir {
+    pub(in crate::cli) disk: Arc<dyn Disk>,
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) card: Card,
+    pub(in crate::cli) holder: LockHolder,
 }
 
 impl DataDir {
     /// Finds the directory and reads whose it is.
-    pub(super) fn open(place: &Place) -> Result<Self, CommandError> {
+    pub(in crate::cli) fn open(place: &Place) -> Result<Self, CommandError> {
         let path = path_of(place)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let card = identity::read_card(&*disk, &path)
@@ -41,7 +41,10 @@ impl DataDir {
     }
 
     /// The journals asked for: all with the internal one last, or the one named.
-    pub(super) fn journals(&self, named: Option<&str>) -> Result<Vec<JournalPlace>, CommandError> {
+    pub(in crate::cli) fn journals(
+        &self,
+        named: Option<&str>,
+    ) -> Result<Vec<JournalPlace>, CommandError> {
         let all = (0..self.card.journals).map(JournalId);
         let all = all.chain([JournalId::INTERNAL]);
         let wanted = |journal: &JournalId| named.is_none_or(|name| journal.to_string() == name);

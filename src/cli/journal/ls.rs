@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::journal::data_dir::DataDir;
-use crate::cli::journal::text::{self, Cell, Table};
 use crate::cli::journal::{CommandError, Form, Verdict, answer_in};
+use crate::cli::text::{self, Cell, Table};
 use crate::journal::inspect::JournalPlace;
 use crate::journal::inspect::cursors::{Cursors, FoundCursor, read_cursors};
 use crate::journal::inspect::inventory::{self, ForeignFile, SegmentFile};

@@ -5,21 +5,19 @@
 //! line or the directory is wrong.
 
 mod check;
-mod data_dir;
+pub(super) mod data_dir;
 mod export;
 mod ls;
 mod repair;
-mod text;
 mod verify;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use crate::cli::journal::data_dir::DataDir;
-use crate::cli::{EXIT_USAGE, print};
+use crate::cli::{CommandError, Verdict, answer, exit};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -77,10 +75,10 @@ pub(super) enum Command {
 pub(super) struct Place {
     /// Configuration that names the data directory.
     #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// The data directory. Default: ./weir-data.
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 /// How the answer is written.
@@ -89,45 +87,6 @@ pub(super) struct Form {
     /// As one JSON document.
     #[arg(long)]
     json: bool,
-}
-
-/// Why a command could not do its work.
-#[derive(Debug, thiserror::Error)]
-enum CommandError {
-    /// The command line or the directory is wrong.
-    #[error("{0}")]
-    Usage(String),
-    /// The disk cannot be read.
-    #[error("{what}: {error}")]
-    Disk {
-        /// What was being done.
-        what: String,
-        /// What the disk said.
-        error: io::Error,
-    },
-    /// The answer cannot be written.
-    #[error("write the answer: {0}")]
-    Print(io::Error),
-}
-
-impl CommandError {
-    fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let what = what.into();
-        move |error| Self::Disk { what, error }
-    }
-}
-
-/// What a command that did its work found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Sound,
-    Findings,
-}
-
-impl Verdict {
-    fn of(sound: bool) -> Self {
-        if sound { Self::Sound } else { Self::Findings }
-    }
 }
 
 /// Runs a command.
@@ -156,25 +115,7 @@ pub(super) fn run(command: &Command) -> ExitCode {
             dry_run,
         } => DataDir::open(place).and_then(|dir| repair::repair(&dir, form, *dry_run)),
     };
-    match done {
-        Ok(Verdict::Sound) => ExitCode::SUCCESS,
-        Ok(Verdict::Findings) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("weir: {error}");
-            match error {
-                CommandError::Usage(_) => ExitCode::from(EXIT_USAGE),
-                CommandError::Disk { .. } | CommandError::Print(_) => ExitCode::FAILURE,
-            }
-        }
-    }
-}
-
-/// Prints an answer. A reader that has seen enough and went away (`| head -1`) is no error.
-fn answer(text: &str) -> Result<(), CommandError> {
-    match print(text.trim_end_matches('\n')) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
-        _ => Ok(()),
-    }
+    exit(done)
 }
 
 /// Prints an answer as JSON or as text.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cli::journal::data_dir::DataDir;
-use crate::cli::journal::text::{self, Progress};
 use crate::cli::journal::{CommandError, Form, Verdict, answer_in};
+use crate::cli::text::{self, Progress};
 use crate::journal::inspect::anchor::{Anchor, AnchorOutcome};
 use crate::journal::inspect::chain::{self, Break, Hash, Head, RecordKind, Start, Verified};
 use crate::journal::inspect::records::read_records;

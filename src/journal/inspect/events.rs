@@ -186,6 +186,11 @@ impl Reading<'_> {
     }
 
     fn block(&mut self, segment: &SegmentFile, scanned: &ScannedBlock) -> io::Result<()> {
+        if let Some(Bound::Time(from)) = self.range.from
+            && scanned.header.received_last < from
+        {
+            return Ok(());
+        }
         let (block, whole) = (&scanned.block, scanned.block.range());
         // An offset held twice, or before the range, was told already.
         let due = self.due.unwrap_or(whole.first).max(whole.first);

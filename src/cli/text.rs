@@ -1,4 +1,4 @@
-//! How the commands show things to people: tables, amounts, times, progress.
+//! How the commands show things to people: tables, amounts, times, lines, progress.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -125,6 +125,22 @@ pub(super) fn short_time(at: Option<Timestamp>) -> String {
     time(second)
 }
 
+/// Text of any origin as one line of a terminal: at most so many characters, and an ellipsis where there are more.
+/// What would move the cursor or turn the writing's direction is a space.
+pub(super) fn one_line(text: &str, chars_max: usize) -> String {
+    let is_unsafe = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let shown = |character| if is_unsafe(character) { ' ' } else { character };
+    let mut characters = text.chars();
+    let mut line: String = characters.by_ref().take(chars_max).map(shown).collect();
+    if characters.next().is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// A file's place for people: name, and where in it.
 pub(super) fn place(path: &Path, position: Option<u64>) -> String {
     match position {
@@ -208,6 +224,14 @@ mod tests {
         assert_eq!(short_time(Some(at)), "2023-11-14T22:13:20Z");
         assert_eq!(short_time(Some(Timestamp(-1))), "1969-12-31T23:59:59Z");
         assert_eq!(time(Timestamp(i64::MAX)), "9223372036854775807 us");
+    }
+
+    #[test]
+    fn a_line_of_any_text_is_short_and_moves_nothing() {
+        assert_eq!(one_line("plain é€", 8), "plain é€");
+        assert_eq!(one_line("plain é€", 7), "plain é…");
+        let hostile = "a\u{1b}[2Jb\r\n\t\u{7f}\u{9b}\u{202e}c";
+        assert_eq!(one_line(hostile, 100), "a [2Jb      c");
     }
 
     #[test]
