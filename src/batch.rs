@@ -16,6 +16,15 @@ use crate::block::verdicts::{Bitmap, KeptLines};
 use crate::metrics::ledger::StreamCounts;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 
+/// A hash of text that is the same on every machine and in every version: the first half of its
+/// UUID of version 5 in the OID name space. What versions of batches are made of.
+#[must_use]
+pub fn text_hash(text: &str) -> u64 {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())
+        .as_u64_pair()
+        .0
+}
+
 /// Identity of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BatchId {

@@ -1,18 +1,18 @@
 //! From the sections of rules to conditions: exclusion rules, and what a stream takes.
 
 use toml::de::DeTable;
-use uuid::Uuid;
 
 use super::keys;
 use super::plan::ExclusionPlan;
 use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
+use crate::batch::text_hash;
 use crate::filter::dpxl;
 use crate::filter::error::RuleError;
 use crate::filter::query::{ExclusionError, ExclusionRule, MatchMode};
 use crate::filter::selection::Selection;
 use crate::filter::tree::{Expr, Field, Place as TermPlace, Source, Term};
-use crate::stream::select::Sampling;
+use crate::stream::settings::Sampling;
 
 /// The node's exclusion rules, in the order of the file. What is wrong with one is reported, and it
 /// is left out.
@@ -141,7 +141,7 @@ pub(super) fn read_take<'r, 'i>(
     }
     let sampling = read_sampling(report, section, domains, stream);
     let selection = (!conditions.is_empty() || !exclusions.is_empty()).then(|| Selection {
-        hash: hash_of(&words.join("\n")),
+        hash: text_hash(&words.join("\n")),
         deliver: match conditions.len() {
             0 => None,
             1 => conditions.pop(),
@@ -210,7 +210,7 @@ fn read_sampling(
         );
     }
     let percent = u8::try_from(percent.value).expect("the range of percent lies in u8");
-    let seed = hash_of(&format!("sample {name}"));
+    let seed = text_hash(&format!("sample {name}"));
     Some((percent < 100).then_some(Sampling { percent, seed }))
 }
 
@@ -218,10 +218,4 @@ fn read_sampling(
 fn refuse_rule(report: &Report<'_>, rule: &Given<String>, error: &RuleError) {
     let text = error.to_string().replace('\n', "\n    ");
     report.say(&rule.place, format!("does not compile: {text}"));
-}
-
-/// A hash that is the same on every machine: the first half of a UUID of version 5.
-pub(super) fn hash_of(text: &str) -> u64 {
-    let uuid = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
-    uuid.as_u64_pair().0
 }

@@ -11,16 +11,17 @@ use super::node::{Journal, Node};
 use super::plan::StreamPlan;
 use super::reader::report::{Given, Place, Report};
 use super::reader::{NamedTable, Section, named_tables};
-use super::rules::{hash_of, read_take};
+use super::rules::read_take;
 use super::template::read_template;
 use super::units::ByteSize;
+use crate::batch::text_hash;
 use crate::journal::settings::{HoldPolicy, WhenFull};
 use crate::sink::settings::{
     Compression, FileSettings, HttpSettings, RetrySettings, SinkSettings, TlsSettings,
 };
-use crate::stream::select::{Sampling, Take};
-use crate::stream::settings::{AuditChoice, BatchLimits, StreamSettings};
-use crate::stream::template::TemplateSettings;
+use crate::stream::settings::{
+    AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
+};
 
 /// Reads the streams of a file. What is wrong with one is reported, and it is left out.
 pub(super) struct StreamReader<'r, 'i> {
@@ -392,7 +393,7 @@ fn version_of(
         return 0;
     }
     let template = template.map(TemplateSettings::describe).unwrap_or_default();
-    hash_of(&format!("content {selection:?} {sampling:?} {template}"))
+    text_hash(&format!("content {selection:?} {sampling:?} {template}"))
 }
 
 fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {

@@ -3,7 +3,7 @@
 use super::keys;
 use super::reader::Section;
 use super::reader::report::{Given, Report};
-use crate::stream::template::{
+use crate::stream::settings::{
     DataSource, MaskSettings, PayloadFormat, Shape, ShapeOptions, Template, TemplateSettings,
 };
 

@@ -4,8 +4,8 @@
 //! says; a field found once is not looked for again by any rule of the event; no allocation unless a text has escapes
 //! or is calculated; no panic on any bytes. Leaves to others: which rules are asked, and what follows.
 
+use core::net::SocketAddr;
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use super::array;
 use super::compile::{FieldId, Node, Operand, Polarity, Program, SourcePlan, TextFrom};

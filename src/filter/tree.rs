@@ -22,7 +22,7 @@
 //! A path is followed key by key from the top; keys are compared after their escapes are decoded; the first of equal
 //! keys wins, also when what it leads to is no object. A step into anything but an object finds nothing.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// Key path; empty for the whole object.
 pub type Path = Box<[Box<str>]>;

@@ -4,9 +4,9 @@
 //! [`tree`](super::tree) says. Promises: values borrow from the line wherever they can; numbers keep their digits
 //! until somebody calculates. Leaves to others: where values come from ([`eval`](super::eval)).
 
+use core::net::{IpAddr, Ipv6Addr};
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::net::{IpAddr, Ipv6Addr};
 
 use super::number;
 use super::text;
@@ -367,7 +367,7 @@ pub(super) fn network_of(address: IpAddr, bits: u32) -> Option<String> {
             let kept = u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0);
             format!(
                 "{}/{bits}",
-                std::net::Ipv4Addr::from_bits(four.to_bits() & kept)
+                core::net::Ipv4Addr::from_bits(four.to_bits() & kept)
             )
         }
         IpAddr::V6(six) if bits <= 128 => {

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::position::Timestamp;
-use crate::stream::select::Take;
-use crate::stream::template::TemplateSettings;
+pub use crate::stream::select::{Sampling, Take};
+pub use crate::stream::template::{
+    DataSource, MaskSettings, PayloadFormat, Shape, ShapeOptions, Template, TemplateError,
+    TemplateSettings,
+};
 
 /// Settings of one stream, without its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]

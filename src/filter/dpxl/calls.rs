@@ -3,7 +3,7 @@
 //! Owns: how many arguments a function takes and of which types, its patterns and networks, and what is said of a
 //! function that rules do not have. Leaves to others: the table itself (`functions`) and the meaning of the functions.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use regex::RegexBuilder;
 

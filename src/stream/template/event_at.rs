@@ -2,7 +2,7 @@
 //!
 //! Promises: everything a shape writes beside the line comes from here; there is no clock and no randomness.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use uuid::Uuid;
 

@@ -2,8 +2,8 @@
 //!
 //! A field is looked for nested, then as one flat key with dots, as some services write it (`"initiator.id": …`).
 
+use core::net::IpAddr;
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use crate::filter::tree::{Severity, severity_of};
 use crate::stream::template::json::{Item, Items, decoded, member, string_span};
