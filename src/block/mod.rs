@@ -83,6 +83,20 @@ impl Block {
         self.image.slice(self.body.clone())
     }
 
+    /// The block without its body: for who holds what it needs of the lines, and the rest for their
+    /// places and labels.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        let metadata = &self.image[self.metadata.clone()];
+        Self {
+            image: Bytes::copy_from_slice(metadata),
+            metadata: 0..metadata.len(),
+            body: 0..0,
+            verdicts: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Bytes the block takes in memory and on disk.
     #[must_use]
     pub fn image_len(&self) -> usize {

@@ -57,14 +57,13 @@ impl Budget<'_, '_> {
         let tail = count(self.journal.tail_bytes_max.value);
         let pending = count(self.journal.pending_bytes_max.value);
         let (tail_size, pending_size) = (ByteSize(tail), ByteSize(pending));
-        // Lines kept beside blocks for streams with rules have as much room again as the tail.
-        let has_rules = self.streams.iter().any(|stream| stream.selection.is_some());
-        let (tails, twice) = if has_rules { (2, "2 x ") } else { (1, "") };
         let mut parts = vec![
             Part {
-                bytes: journals * (tails * tail + pending),
+                // Lines kept beside blocks for streams with rules have as much room again as the tail;
+                // rules may come while the node runs.
+                bytes: journals * (2 * tail + pending),
                 words: format!(
-                    "{} x ({twice}{tail_size} tail_bytes + {pending_size} pending_bytes)",
+                    "{} x (2 x {tail_size} tail_bytes + {pending_size} pending_bytes)",
                     plural(journals, "journal")
                 ),
             },

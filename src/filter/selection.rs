@@ -157,27 +157,43 @@ impl Selections {
     pub fn program(&self) -> &Program {
         &self.program
     }
+}
 
+/// Judges blocks; memory is reused.
+#[derive(Default)]
+pub struct BlockJudge {
+    evaluator: Evaluator,
+    kept: Gathered,
+}
+
+impl std::fmt::Debug for BlockJudge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BlockJudge")
+    }
+}
+
+impl BlockJudge {
     /// Judges the lines of a block, each ended by `\n`, whose labels are in `runs`.
     ///
     /// With [`Keep::Taken`], lines that at least one selection takes are kept beside the verdicts, so that no stream
     /// needs the raw form again.
     pub fn judge(
-        &self,
-        evaluator: &mut Evaluator,
+        &mut self,
+        selections: &Selections,
         raw: &[u8],
         runs: &[LabelRun],
         keep: Keep,
     ) -> KnownVerdicts {
         let events = runs.iter().map(|run| run.events).sum();
-        let mut bitmaps = vec![Bitmap::none(events); self.selections.len()];
-        let mut kept = Gathered::new(keep, raw.len());
+        let mut bitmaps = vec![Bitmap::none(events); selections.selections.len()];
+        let Self { evaluator, kept } = self;
+        kept.begin(keep, raw.len());
         let mut lines = Lines { raw, at: 0 };
         let mut event = 0;
         for run in runs {
             for line in lines.by_ref().take(run.events as usize) {
                 let mut evaluation = evaluator.begin(
-                    &self.program,
+                    &selections.program,
                     Event {
                         line: &line[..line.len() - 1],
                         labels: &run.labels,
@@ -185,7 +201,7 @@ impl Selections {
                     },
                 );
                 let mut wanted = false;
-                for (selection, bitmap) in self.selections.iter().zip(&mut bitmaps) {
+                for (selection, bitmap) in selections.selections.iter().zip(&mut bitmaps) {
                     if selection.takes(&mut evaluation) {
                         bitmap.set(event);
                         wanted = true;
@@ -197,10 +213,10 @@ impl Selections {
                 event += 1;
             }
         }
-        let hashes = self.selections.iter().map(|selection| selection.hash);
+        let hashes = selections.selections.iter().map(|selection| selection.hash);
         KnownVerdicts {
             verdicts: hashes.zip(bitmaps.into_iter().map(Arc::new)).collect(),
-            lines: kept.finish(),
+            lines: kept.lines(),
         }
     }
 }
@@ -215,7 +231,9 @@ pub enum Keep {
 }
 
 /// Lines that are taken, as long as they are few enough.
+#[derive(Default)]
 struct Gathered {
+    /// Stays as large as it was, and warm.
     bytes: Vec<u8>,
     lines: Vec<KeptLine>,
     /// `None` once they are too many, or none are wanted.
@@ -223,12 +241,10 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(keep: Keep, raw_bytes: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            lines: Vec::new(),
-            bytes_max: (keep == Keep::Taken).then_some(raw_bytes / 4 * 3),
-        }
+    fn begin(&mut self, keep: Keep, raw_bytes: usize) {
+        self.bytes.clear();
+        self.lines.clear();
+        self.bytes_max = (keep == Keep::Taken).then_some(raw_bytes / 4 * 3);
     }
 
     fn add(&mut self, event: u32, line: &[u8]) {
@@ -236,7 +252,7 @@ impl Gathered {
             return;
         };
         if self.bytes.len() + line.len() > bytes_max {
-            *self = Self::new(Keep::Nothing, 0);
+            self.bytes_max = None;
             return;
         }
         self.bytes.extend_from_slice(line);
@@ -244,12 +260,12 @@ impl Gathered {
         self.lines.push(KeptLine { event, end });
     }
 
-    fn finish(mut self) -> Option<Arc<KeptLines>> {
+    /// A copy of just the size, unless they were too many.
+    fn lines(&self) -> Option<Arc<KeptLines>> {
         self.bytes_max?;
-        self.bytes.shrink_to_fit();
         Some(Arc::new(KeptLines {
-            bytes: Bytes::from(self.bytes),
-            lines: self.lines,
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            lines: self.lines.clone(),
         }))
     }
 }

@@ -252,11 +252,16 @@ impl RunningLane {
             LaneAction::Read(offset) => match self.read(offset) {
                 Ok(ReadNext::Block(block)) => {
                     let now = self.shared.clock.now().monotonic;
-                    if self.is_for_streams(&block) {
-                        let selected = self.select(&block);
-                        self.core.read(block, selected, now);
-                    } else {
+                    if !self.is_for_streams(&block) {
                         self.core.pass(block, now);
+                    } else if let Some(selected) = self.select(&block, offset).await {
+                        let has_lines = |selected: &Arc<Selected>| selected.lines.is_some();
+                        let block = if selected.as_ref().is_some_and(has_lines) {
+                            Arc::new(block.without_body())
+                        } else {
+                            block
+                        };
+                        self.core.read(block, selected, now);
                     }
                     if self.shown.activity != LaneActivity::Delivering {
                         self.show(LaneActivity::Delivering);
@@ -318,20 +323,34 @@ impl RunningLane {
         }
     }
 
-    /// What is taken of a block; `None`: everything. Audit events are asked for apart, and no rule
-    /// is asked of them.
-    fn select(&mut self, block: &Block) -> Option<Arc<Selected>> {
+    /// What is taken of a block; the inner `None`: everything. Audit events are asked for apart, and
+    /// no rule is asked of them. A block that no rule can judge is given up: sent whole, it could be
+    /// what a rule keeps back.
+    async fn select(&mut self, block: &Block, offset: Offset) -> Option<Option<Arc<Selected>>> {
         if self.parts.journal == JournalId::INTERNAL {
-            return None;
+            return Some(None);
         }
         let Content {
             take, selections, ..
         } = &*self.content;
-        let mut selector = self.shared.selector.borrow_mut();
-        // An unreadable block is found out, and given up, when it is encoded.
-        selector
-            .select(block, take, &selections.all)
-            .unwrap_or(None)
+        let selected = {
+            let mut selector = self.shared.selector.borrow_mut();
+            selector.select(block, take, &selections.all)
+        };
+        match selected {
+            Ok(selected) => Some(selected),
+            Err(unreadable) => {
+                let range = OffsetRange {
+                    first: offset,
+                    ..block.range()
+                };
+                let (reason, detail) = (DiscardReason::Damaged, unreadable.to_string());
+                if self.tell_discard(range, reason, detail).await {
+                    self.core.gap(range, reason);
+                }
+                None
+            }
+        }
     }
 
     /// Of the internal journal only audit events ever leave the node.

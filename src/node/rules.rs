@@ -102,6 +102,10 @@ pub(super) fn changes(before: &Plan, after: &Plan) -> Vec<Notice> {
             notices.push(notice_of(Action::ExclusionRuleDelete, rule));
         }
     }
+    if notices.is_empty() && before.exclusions != after.exclusions {
+        // The same rules, asked in another order: an event may count under another of them.
+        notices.push(Notice::new(Action::ConfigurationReload, "", "rule_order"));
+    }
     for (old, new) in before.streams.iter().zip(&after.streams) {
         if old.stream.version != new.stream.version {
             let notice = Notice::new(Action::StreamUpdate, &*new.stream.name, "reload")

@@ -22,9 +22,8 @@ use crate::audit::AuditLog;
 use crate::block::codec::{Codec, CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::event::InputId;
-use crate::filter::Evaluator;
 use crate::filter::exclusions::Exclusions;
-use crate::filter::selection::{Keep, SelectionSet};
+use crate::filter::selection::{BlockJudge, Keep, SelectionSet};
 use crate::ingest::door::{Door, GateState};
 use crate::ingest::exclusion::NodeExclusion;
 use crate::ingest::gather::{CloseAfter, Gather};
@@ -208,7 +207,7 @@ struct Shard {
     codec: Box<dyn Codec>,
     scratch: Vec<u8>,
     /// Memory to judge stream rules with.
-    evaluator: Evaluator,
+    judge: BlockJudge,
     /// By their index in the plan.
     inputs: Vec<Served>,
     /// Reject records that the internal journal had no room for.
@@ -262,7 +261,7 @@ impl Shard {
             writer,
             codec: best_codec(CompressionLevel::FASTEST),
             scratch: Vec::new(),
-            evaluator: Evaluator::new(),
+            judge: BlockJudge::default(),
             inputs,
             records: VecDeque::new(),
             order_again: None,
@@ -364,11 +363,8 @@ impl Shard {
             if !selections.light.is_empty() {
                 // The raw lines are warm here, and nowhere else without inflating them again.
                 let raw = &block.raw[..block.raw_len];
-                let judged =
-                    selections
-                        .light
-                        .judge(&mut self.evaluator, raw, &block.runs, Keep::Taken);
-                block.verdicts = judged;
+                let light = &selections.light;
+                block.verdicts = self.judge.judge(light, raw, &block.runs, Keep::Taken);
             }
             let idle = self.idle_peer().is_some();
             self.core

@@ -17,7 +17,7 @@ use crate::stream::settings::BatchLimits;
 /// Progress that is not durable yet is made so after this long.
 const RECORD_AFTER: Duration = Duration::from_millis(100);
 
-/// Bytes of blocks that a batch holds in memory of which it takes only a part: a rule that takes
+/// Bytes that a batch holds in memory of blocks of which it takes only a part: a rule that takes
 /// little would hold many before a batch is full.
 const HELD_BYTES_MAX: usize = 16 << 20;
 
@@ -65,7 +65,7 @@ pub struct Lane {
     parts: Vec<BatchPart>,
     /// What is taken of the parts.
     taken: Taken,
-    /// Bytes of the blocks that the parts hold in memory, when not all of their events are taken.
+    /// Bytes that the parts hold in memory, blocks and lines, when not all of their events are taken.
     held_bytes: usize,
     /// When the first part came.
     since: Option<Duration>,
@@ -505,8 +505,10 @@ impl Lane {
         self.next = part.range.end;
         // Of a block that gives the batch nothing, nothing is kept but its place in the range.
         if taken.events > 0 {
-            if part.selected.is_some() {
-                self.held_bytes += part.block.image_len();
+            if let Some(selected) = &part.selected {
+                let lines = selected.lines.as_ref();
+                self.held_bytes +=
+                    part.block.image_len() + lines.map_or(0, |lines| lines.memory_bytes());
             }
             self.parts.push(part);
         }

@@ -11,8 +11,7 @@ use crate::block::Block;
 use crate::block::codec::Inflater;
 use crate::block::metadata::Metadata;
 use crate::block::verdicts::{Bitmap, KeptLine, KeptLines};
-use crate::filter::Evaluator;
-use crate::filter::selection::{Keep, Selections};
+use crate::filter::selection::{BlockJudge, Keep, Selections};
 use crate::position::{JournalId, Offset};
 use crate::stream::lines::{BlockLines, TakenLine, Unreadable, each_of_block};
 
@@ -58,7 +57,7 @@ pub struct Take {
 /// Finds what a stream takes of blocks; buffers are reused.
 #[derive(Default)]
 pub struct Selector {
-    evaluator: Evaluator,
+    judge: BlockJudge,
     lines: BlockLines,
     inflater: Inflater,
 }
@@ -135,63 +134,60 @@ impl Selector {
                 why: error.to_string(),
             })?;
         let raw = self.lines.of_block(block)?;
-        let known = selections.judge(&mut self.evaluator, raw, &metadata.runs, Keep::Nothing);
+        let known = self
+            .judge
+            .judge(selections, raw, &metadata.runs, Keep::Nothing);
         Ok(known.verdicts)
     }
 
     /// The lines taken of the block that was inflated last.
     fn own_of_raw(&self, taken: &Bitmap) -> KeptLines {
-        let mut own = OwnLines::default();
-        each_of_block(self.lines.last(), 0..taken.events(), |line| {
-            if taken.contains(line.event) {
-                own.add(&line);
-            }
-        });
-        own.finish()
+        let raw = self.lines.last();
+        own_lines(taken, |use_line| {
+            each_of_block(raw, 0..taken.events(), use_line)
+        })
     }
 }
 
-/// Lines of this stream alone: what others take is not held in memory for it.
-#[derive(Default)]
-struct OwnLines {
-    bytes: Vec<u8>,
-    lines: Vec<KeptLine>,
-}
-
-impl OwnLines {
-    fn add(&mut self, line: &TakenLine<'_>) {
-        self.bytes
-            .extend_from_slice(&line.buffer[line.span.clone()]);
-        self.lines.push(KeptLine {
-            event: line.event,
-            end: u32::try_from(self.bytes.len()).expect("a block is below 4 GiB"),
-        });
-    }
-
-    fn finish(mut self) -> KeptLines {
-        self.bytes.shrink_to_fit();
-        KeptLines {
-            bytes: self.bytes.into(),
-            lines: self.lines,
+/// The lines of this stream alone, in memory of just their size: what others take is not held for it.
+fn own_lines(taken: &Bitmap, each: impl Fn(&mut dyn FnMut(TakenLine<'_>))) -> KeptLines {
+    let (mut events, mut length) = (0, 0);
+    each(&mut |line| {
+        if taken.contains(line.event) {
+            events += 1;
+            length += line.span.len();
         }
+    });
+    let mut bytes = Vec::with_capacity(length);
+    let mut lines = Vec::with_capacity(events);
+    each(&mut |line| {
+        if taken.contains(line.event) {
+            bytes.extend_from_slice(&line.buffer[line.span]);
+            lines.push(KeptLine {
+                event: line.event,
+                end: u32::try_from(bytes.len()).expect("a block is below 4 GiB"),
+            });
+        }
+    });
+    KeptLines {
+        bytes: bytes.into(),
+        lines,
     }
 }
 
 fn own_of_kept(kept: &KeptLines, taken: &Bitmap) -> KeptLines {
-    let mut own = OwnLines::default();
-    let mut start = 0;
-    for line in &kept.lines {
-        let end = line.end as usize;
-        if taken.contains(line.event) {
-            own.add(&TakenLine {
+    own_lines(taken, |use_line| {
+        let mut start = 0;
+        for line in &kept.lines {
+            let end = line.end as usize;
+            use_line(TakenLine {
                 event: line.event,
                 buffer: &kept.bytes,
                 span: start..end,
             });
+            start = end;
         }
-        start = end;
-    }
-    own.finish()
+    })
 }
 
 fn sampled(block: &Block, matched: &Bitmap, sampling: Sampling) -> Bitmap {
