@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use super::index::{Index, Portable};
-use super::paths::{PathId, Paths, ROOT};
+use super::index::{Index, run};
+use super::paths::{PathId, Paths, ROOT, Table};
 use super::text;
 use crate::os::simd::{CHUNK_BYTES, Job, Level, Vector};
 
@@ -178,7 +178,14 @@ impl Walker {
 
     fn container_end(&mut self, line: &[u8], from: usize) -> usize {
         let index = &mut self.index;
-        run(self.level, ContainerEnd { index, line, from })
+        let level = self.level;
+        let job = ContainerEnd {
+            index,
+            level,
+            line,
+            from,
+        };
+        run(level, job)
     }
 
     /// Marks the nodes whose key the object on their way holds twice. Fields are found anew afterwards.
@@ -201,17 +208,10 @@ impl Walker {
     }
 }
 
-#[inline(always)]
-fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
-    match level {
-        Some(level) => level.run(job),
-        None => job.run(Portable),
-    }
-}
-
 /// Finds the end of a container.
 struct ContainerEnd<'a> {
     index: &'a mut Index,
+    level: Option<Level>,
     line: &'a [u8],
     from: usize,
 }
@@ -219,8 +219,9 @@ struct ContainerEnd<'a> {
 impl Job for ContainerEnd<'_> {
     type Output = usize;
     #[inline(always)]
-    fn run<V: Vector>(self, v: V) -> usize {
-        self.index.skip_containers(v, self.line, self.from, 1)
+    fn run<V: Vector>(self, _: V) -> usize {
+        self.index
+            .skip_containers(self.level, self.line, self.from, 1)
     }
 }
 
@@ -244,12 +245,12 @@ impl Job for Walk<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(mut self, v: V) {
-        let line = self.line;
+    fn run<V: Vector>(mut self, _: V) {
+        let (line, level) = (self.line, self.walker.level);
         let Some(mut frame) = self.walker.open.pop() else {
             return;
         };
-        let mut lengths = self.paths.lengths(frame.node);
+        let mut table = self.paths.table(frame.node);
         let (mut at, mut skipped) = (self.walker.at, 0);
         // Of many paths others will be asked for soon: what has masks is walked over at once.
         let many = self.paths.len() > MANY;
@@ -260,37 +261,46 @@ impl Job for Walk<'_> {
                     return;
                 };
                 frame = above;
-                lengths = self.paths.lengths(frame.node);
+                table = self.paths.table(frame.node);
                 skipped += 1;
                 continue;
             }
             if skipped > 0 {
-                at = self.walker.index.skip_containers(v, line, at, skipped);
+                at = self.walker.index.skip_containers(level, line, at, skipped);
                 skipped = 0;
             }
-            let mut word = at / CHUNK_BYTES;
+            let mut chunk = at / CHUNK_BYTES;
             let mut mask = u64::MAX << (at % CHUNK_BYTES);
             loop {
-                if !self.walker.index.is_ready(word) {
+                if !self.walker.index.is_ready(chunk) {
                     if self.is_known() {
-                        self.walker.open.push(frame);
-                        self.walker.at = at.max(word * CHUNK_BYTES);
+                        self.pause(frame, at.max(chunk * CHUNK_BYTES));
                         return;
                     }
-                    if !self.walker.index.reach(v, line, word) {
+                    if !self.walker.index.reach(level, line, chunk) {
                         self.abandon(frame);
                         return;
                     }
                 }
-                let mut bits = self.walker.index.stops(word) & mask;
+                let mut bits = self.walker.index.stops(chunk) & mask;
                 while bits != 0 {
-                    let stop = word * CHUNK_BYTES + bits.trailing_zeros() as usize;
+                    let stop = chunk * CHUNK_BYTES + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
                     at = stop + 1;
                     match line[stop] {
-                        b':' => match self.key(v, &mut frame, &mut lengths, stop) {
-                            Some(next) => at = next,
+                        b':' => match self.key(&mut frame, table, stop) {
                             None => continue,
+                            Some(None) => {
+                                if many && frame.left > 0 {
+                                    continue;
+                                }
+                            }
+                            Some(Some((child, inside))) => {
+                                self.walker.open.push(frame);
+                                frame = self.frame(child);
+                                table = self.paths.table(child);
+                                at = inside;
+                            }
                         },
                         b'{' | b'[' => {
                             skipped = 1;
@@ -302,47 +312,47 @@ impl Job for Walk<'_> {
                                 return;
                             };
                             frame = above;
-                            lengths = self.paths.lengths(frame.node);
+                            table = self.paths.table(frame.node);
                         }
                     }
                     if !many && self.is_known() {
-                        self.walker.open.push(frame);
-                        self.walker.at = at;
+                        self.pause(frame, at);
                         return;
                     }
                     continue 'place;
                 }
                 mask = u64::MAX;
-                word += 1;
+                chunk += 1;
             }
         }
     }
 }
 
 impl Walk<'_> {
-    /// Takes the key before a colon: where the walk goes on when it was asked for and is met for the first time.
+    /// Takes the key before a colon. `None` when it is not asked for, or was met before; with a child, and the place
+    /// behind its bracket, when its value is an object to walk into.
     #[inline(always)]
-    fn key<V: Vector>(
+    fn key(
         &mut self,
-        v: V,
         frame: &mut Frame,
-        lengths: &mut u64,
+        table: &Table,
         colon: usize,
-    ) -> Option<usize> {
-        let child = self.child(frame.node, *lengths, colon)?;
+    ) -> Option<Option<(u32, usize)>> {
+        let child = self.child(table, colon)?;
         if self.walker.places[child as usize].start != UNKNOWN {
             self.mark_duplicate(child);
             return None;
         }
         frame.left -= u32::from(frame.left != NEVER_DONE);
         let value = skip_space(self.line, colon + 1);
-        if !self.meet(v, child, value) {
-            return Some(colon + 1);
-        }
-        self.walker.open.push(*frame);
-        *frame = self.frame(child);
-        *lengths = self.paths.lengths(child);
-        Some(value + 1)
+        Some(self.meet(child, value).then_some((child, value + 1)))
+    }
+
+    /// The walk goes on here when more is asked for.
+    #[inline(always)]
+    fn pause(&mut self, frame: Frame, at: usize) {
+        self.walker.open.push(frame);
+        self.walker.at = at;
     }
 
     #[inline(always)]
@@ -352,35 +362,31 @@ impl Walk<'_> {
 
     /// The child whose key stands before the colon.
     #[inline(always)]
-    fn child(&mut self, node: u32, lengths: u64, colon: usize) -> Option<u32> {
-        const CLOSING: u64 = 1 << 62;
-        let line = self.line;
-        let index = &self.walker.index;
-        let escapes = index.has_backslash();
-        // Nearly always the key is less than 60 bytes long, and its closing quote stands right before the colon.
-        let quotes = index.quotes_up_to(colon);
-        let before = quotes & (CLOSING - 1);
-        let key = if quotes & CLOSING != 0 && before != 0 {
-            let distance = before.leading_zeros() as usize;
-            if lengths >> (distance - 2) & 1 == 0 && !escapes {
-                return None;
-            }
-            line.get(colon - distance + 1..colon - 1)?
-        } else {
-            key_before(index, line, colon)?
-        };
-        if escapes && key.contains(&b'\\') {
-            let decoded = &mut self.walker.key;
+    fn child(&mut self, table: &Table, colon: usize) -> Option<u32> {
+        if !self.walker.index.has_backslash()
+            && let Ok(child) = self.paths.child_before(table, self.line, colon)
+        {
+            return child;
+        }
+        self.any_child(table, colon)
+    }
+
+    /// As [`Self::child`], of any key.
+    #[inline(never)]
+    fn any_child(&mut self, table: &Table, colon: usize) -> Option<u32> {
+        let mut key = key_before(&self.walker.index, self.line, colon)?;
+        let decoded = &mut self.walker.key;
+        if key.contains(&b'\\') {
             decoded.clear();
             text::unescape(key, decoded);
-            return self.paths.child(node, decoded);
+            key = decoded;
         }
-        self.paths.child(node, key)
+        self.paths.child(table, key)
     }
 
     /// Notes the value of a key met for the first time; true when it is an object to walk into.
     #[inline(always)]
-    fn meet<V: Vector>(&mut self, v: V, child: u32, value: usize) -> bool {
+    fn meet(&mut self, child: u32, value: usize) -> bool {
         let line = self.line;
         let Some(first) = line.get(value) else {
             return false;
@@ -389,8 +395,14 @@ impl Walk<'_> {
         place.start = narrow(value);
         // The end of a string is near in the masks; other ends are looked for when they are asked for.
         if *first == b'"' && self.paths.is_wanted(child) {
-            let quote = self.walker.index.quote_from(v, line, value + 1);
-            place.end = narrow(quote.map_or(line.len(), |quote| quote + 1));
+            place.end = match self.walker.index.quote_in_chunk(value + 1) {
+                Some(quote) => narrow(quote + 1),
+                None => {
+                    let level = self.walker.level;
+                    let quote = self.walker.index.quote_from(level, line, value + 1);
+                    narrow(quote.map_or(line.len(), |quote| quote + 1))
+                }
+            };
         }
         if self.paths.children(child).is_empty() {
             return false;
@@ -430,8 +442,7 @@ impl Walk<'_> {
     }
 }
 
-/// The key before a colon, when it is long or has white space behind it.
-#[cold]
+/// The key before a colon.
 fn key_before<'a>(index: &Index, line: &'a [u8], colon: usize) -> Option<&'a [u8]> {
     let mut close = colon.checked_sub(1)?;
     while is_space(line[close]) {
