@@ -79,7 +79,14 @@ impl Index {
             if self.ready * CHUNK_BYTES >= line.len() {
                 return false;
             }
-            run(level, Extend { index: self, line });
+            // As much again as there is: a walk that goes far makes few calls, one that ends early few masks.
+            let groups = (self.ready / GROUP_CHUNKS).max(1);
+            let job = Extend {
+                index: self,
+                line,
+                groups,
+            };
+            run(level, job);
         }
         true
     }
@@ -213,17 +220,22 @@ impl Index {
     }
 }
 
-/// Makes the next group.
+/// Makes the next groups, as far as the line goes.
 struct Extend<'a> {
     index: &'a mut Index,
     line: &'a [u8],
+    groups: usize,
 }
 
 impl Job for Extend<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector>(self, v: V) {
-        self.index.extend(v, self.line);
+        for _ in 0..self.groups {
+            if self.index.ready * CHUNK_BYTES < self.line.len() {
+                self.index.extend(v, self.line);
+            }
+        }
     }
 }
 

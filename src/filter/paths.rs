@@ -50,12 +50,18 @@ pub(super) struct Table {
 
 /// A child. Its key is here with its quotes, as it stands in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot {
+pub(super) struct Slot {
     /// Its [`ending`]; 0 in a free slot.
     ending: u32,
-    node: u32,
+    pub(super) node: u32,
     /// Bytes of the key and its quotes.
     quoted_bytes: u32,
+    /// Bits of `first` above them.
+    other_bits: u8,
+    /// A path ends here.
+    pub(super) wanted: bool,
+    /// It has children.
+    pub(super) has_children: bool,
     /// The first eight of them, and above them 0.
     first: u64,
     /// The last eight of them, if they are that many.
@@ -66,6 +72,9 @@ const FREE: Slot = Slot {
     ending: 0,
     node: ROOT,
     quoted_bytes: 0,
+    other_bits: 0,
+    wanted: false,
+    has_children: false,
     first: 0,
     last: 0,
 };
@@ -100,11 +109,14 @@ impl Paths {
         let mut at = ROOT;
         for key in path {
             at = match self.child(self.table(at), key.as_bytes()) {
-                Some(child) => child,
+                Some(child) => child.node,
                 None => self.add_child(at, key),
             };
         }
-        self.nodes[at as usize].wanted = true;
+        let end = &mut self.nodes[at as usize];
+        end.wanted = true;
+        let parent = end.parent;
+        self.spread(parent);
         PathId(at)
     }
 
@@ -131,12 +143,6 @@ impl Paths {
         self.nodes.len()
     }
 
-    /// True when a path ends here.
-    #[inline(always)]
-    pub(super) fn is_wanted(&self, node: u32) -> bool {
-        self.nodes[node as usize].wanted
-    }
-
     #[inline(always)]
     pub(super) fn children(&self, node: u32) -> &[u32] {
         &self.nodes[node as usize].children
@@ -149,23 +155,22 @@ impl Paths {
     }
 
     /// The child in `table` with this decoded key.
-    pub(super) fn child(&self, table: &Table, key: &[u8]) -> Option<u32> {
+    pub(super) fn child<'t>(&self, table: &'t Table, key: &[u8]) -> Option<&'t Slot> {
         let ending = ending(key);
         (0..=table.distance_max)
             .map(|distance| table.slot(ending, distance))
             .find(|slot| slot.ending == ending && self.key(slot.node) == key)
-            .map(|slot| slot.node)
     }
 
     /// The child whose key, without escapes, ends with its quote right before the colon. `Err` when the key cannot be
     /// read this way: behind white space, or near an end of the line.
     #[inline(always)]
-    pub(super) fn child_before(
+    pub(super) fn child_before<'t>(
         &self,
-        table: &Table,
+        table: &'t Table,
         line: &[u8],
         colon: usize,
-    ) -> Result<Option<u32>, Unread> {
+    ) -> Result<Option<&'t Slot>, Unread> {
         let before = line.get(..colon).ok_or(Unread)?;
         let ending = u32::from_le_bytes(*before.last_chunk().ok_or(Unread)?);
         if ending >> 24 != u32::from(b'"') || !table.all_fill_endings {
@@ -181,7 +186,7 @@ impl Paths {
                 if slot.begins_with(u64::from_le_bytes(*first.ok_or(Unread)?))
                     && (slot.is_told_by_first_and_ending() || self.ends(slot, &before[start..]))
                 {
-                    return Ok(Some(slot.node));
+                    return Ok(Some(slot));
                 }
             }
             if distance == table.distance_max {
@@ -211,6 +216,8 @@ impl Paths {
         let above = &mut self.nodes[parent as usize];
         above.children.push(id);
         self.spread(parent);
+        // It has children now.
+        self.spread(self.nodes[parent as usize].parent);
         id
     }
 
@@ -219,7 +226,7 @@ impl Paths {
         let children = &self.nodes[parent as usize].children;
         let slots: Vec<Slot> = children
             .iter()
-            .map(|child| Slot::new(*child, &self.nodes[*child as usize].key))
+            .map(|child| Slot::new(*child, &self.nodes[*child as usize]))
             .collect();
         self.nodes[parent as usize].table = (0..FACTORS)
             .map(|draw| Table::new(&slots, FACTOR.wrapping_mul(2 * draw + 1)))
@@ -233,17 +240,21 @@ const FACTORS: u32 = 64;
 const FACTOR: u32 = 0x9e37_79b1;
 
 impl Slot {
-    fn new(node: u32, key: &str) -> Self {
-        let quoted = [b"\"", key.as_bytes(), b"\""].concat();
+    fn new(node: u32, below: &Node) -> Self {
+        let key = below.key.as_bytes();
+        let quoted = [b"\"", key, b"\""].concat();
         let last = quoted.last_chunk().copied().unwrap_or_default();
         let mut first = [0; WORD_BYTES];
         for (to, from) in first.iter_mut().zip(&quoted) {
             *to = *from;
         }
         Self {
-            ending: ending(key.as_bytes()),
+            ending: ending(key),
             node,
             quoted_bytes: u32::try_from(quoted.len()).expect("keys are shorter than 4 GiB"),
+            other_bits: 8 * 8_u8.saturating_sub(u8::try_from(quoted.len()).unwrap_or(8)),
+            wanted: below.wanted,
+            has_children: !below.children.is_empty(),
             first: u64::from_le_bytes(first),
             last: u64::from_le_bytes(last),
         }
@@ -251,8 +262,7 @@ impl Slot {
 
     #[inline(always)]
     fn begins_with(&self, first: u64) -> bool {
-        let others = 8_u32.saturating_sub(self.quoted_bytes);
-        (first ^ self.first) << (8 * others) == 0
+        (first ^ self.first).wrapping_shl(self.other_bits.into()) == 0
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use super::index::{Index, run};
-use super::paths::{PathId, Paths, ROOT, Table};
+use super::paths::{PathId, Paths, ROOT, Slot, Table};
 use super::text;
 use crate::os::simd::{CHUNK_BYTES, Job, Level, Vector};
 
@@ -122,15 +122,21 @@ impl Walker {
     }
 
     /// As [`Self::find`]: the bytes, none when the path is not there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value<'l>(&mut self, paths: &Paths, line: &'l [u8], path: PathId) -> &'l [u8] {
+        let place = self.places[path.index()];
+        if place.end != 0
+            && let Some(value) = line.get(place.start as usize..place.end as usize)
+        {
+            return value;
+        }
         match self.span(paths, line, path) {
             Some((start, end)) => &line[start..end],
             None => &[],
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<(usize, usize)> {
         let start = self.find_start(paths, line, path)?;
         let place = self.places[path.index()];
@@ -166,14 +172,21 @@ impl Walker {
     #[inline]
     fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
         let level = self.level;
-        let job = Walk {
+        let job = Walk::<false> {
             walker: self,
             paths,
             line,
             target,
-            duplicates: None,
+            marks: &mut Vec::new(),
         };
         run(level, job);
+    }
+
+    /// Behind the string that begins here.
+    #[inline(never)]
+    fn string_end(&mut self, line: &[u8], start: usize) -> u32 {
+        let quote = self.index.quote_from(self.level, line, start + 1);
+        narrow(quote.map_or(line.len(), |quote| quote + 1))
     }
 
     fn container_end(&mut self, line: &[u8], from: usize) -> usize {
@@ -197,12 +210,12 @@ impl Walker {
             top.left = NEVER_DONE;
         }
         let level = self.level;
-        let job = Walk {
+        let job = Walk::<true> {
             walker: self,
             paths,
             line,
             target: ROOT as usize,
-            duplicates: Some(marks),
+            marks,
         };
         run(level, job);
     }
@@ -225,14 +238,13 @@ impl Job for ContainerEnd<'_> {
     }
 }
 
-/// Walks until the target is known.
-struct Walk<'a> {
+/// Walks until the target is known, or, to mark equal keys, to the end of the line.
+struct Walk<'a, const MARKS: bool> {
     walker: &'a mut Walker,
     paths: &'a Paths,
     line: &'a [u8],
     target: usize,
-    /// With marks to set, the walk goes to the end of the line.
-    duplicates: Option<&'a mut Vec<bool>>,
+    marks: &'a mut Vec<bool>,
 }
 
 /// Nodes beyond which paths are many.
@@ -241,7 +253,17 @@ const MANY: usize = 8;
 /// Children left of an object that is walked to its end.
 const NEVER_DONE: u32 = u32::MAX;
 
-impl Job for Walk<'_> {
+/// What a colon leads to.
+enum Met<'a> {
+    /// A key that is not asked for, or was met before.
+    Other,
+    /// A value that is no object, or nothing in it is asked for.
+    Value,
+    /// An object to walk into.
+    Object(&'a Slot, usize),
+}
+
+impl<const MARKS: bool> Job for Walk<'_, MARKS> {
     type Output = ();
 
     #[inline(always)]
@@ -254,6 +276,8 @@ impl Job for Walk<'_> {
         let (mut at, mut skipped) = (self.walker.at, 0);
         // Of many paths others will be asked for soon: what has masks is walked over at once.
         let many = self.paths.len() > MANY;
+        // The bracket of the object that was walked into last.
+        let mut entered = usize::MAX;
         'place: loop {
             if frame.left == 0 {
                 // Nothing more is asked for here: on to what is around it.
@@ -289,19 +313,24 @@ impl Job for Walk<'_> {
                     at = stop + 1;
                     match line[stop] {
                         b':' => match self.key(&mut frame, table, stop) {
-                            None => continue,
-                            Some(None) => {
-                                if many && frame.left > 0 {
-                                    continue;
+                            Met::Other => continue,
+                            Met::Value if frame.left == 0 => {
+                                if !many && self.is_known() {
+                                    self.pause(frame, at);
+                                    return;
                                 }
+                                continue 'place;
                             }
-                            Some(Some((child, inside))) => {
+                            Met::Value => {}
+                            Met::Object(child, value) => {
                                 self.walker.open.push(frame);
-                                frame = self.frame(child);
-                                table = self.paths.table(child);
-                                at = inside;
+                                frame = self.frame(child.node);
+                                table = self.paths.table(child.node);
+                                entered = value;
+                                at = value + 1;
                             }
                         },
+                        b'{' | b'[' if stop == entered => continue,
                         b'{' | b'[' => {
                             skipped = 1;
                             continue 'place;
@@ -313,13 +342,15 @@ impl Job for Walk<'_> {
                             };
                             frame = above;
                             table = self.paths.table(frame.node);
+                            if frame.left == 0 {
+                                continue 'place;
+                            }
                         }
                     }
                     if !many && self.is_known() {
                         self.pause(frame, at);
                         return;
                     }
-                    continue 'place;
                 }
                 mask = u64::MAX;
                 chunk += 1;
@@ -328,24 +359,47 @@ impl Job for Walk<'_> {
     }
 }
 
-impl Walk<'_> {
-    /// Takes the key before a colon. `None` when it is not asked for, or was met before; with a child, and the place
-    /// behind its bracket, when its value is an object to walk into.
+impl<'a, const MARKS: bool> Walk<'a, MARKS> {
+    /// Takes the key before a colon.
     #[inline(always)]
-    fn key(
-        &mut self,
-        frame: &mut Frame,
-        table: &Table,
-        colon: usize,
-    ) -> Option<Option<(u32, usize)>> {
-        let child = self.child(table, colon)?;
-        if self.walker.places[child as usize].start != UNKNOWN {
-            self.mark_duplicate(child);
-            return None;
+    fn key(&mut self, frame: &mut Frame, table: &'a Table, colon: usize) -> Met<'a> {
+        let Some(child) = self.child(table, colon) else {
+            return Met::Other;
+        };
+        let line = self.line;
+        let place = &mut self.walker.places[child.node as usize];
+        if place.start != UNKNOWN {
+            if MARKS {
+                self.marks[child.node as usize] = true;
+            }
+            return Met::Other;
         }
-        frame.left -= u32::from(frame.left != NEVER_DONE);
-        let value = skip_space(self.line, colon + 1);
-        Some(self.meet(child, value).then_some((child, value + 1)))
+        if !MARKS {
+            frame.left -= 1;
+        }
+        let mut value = colon + 1;
+        if line.get(value).is_some_and(|byte| is_space(*byte)) {
+            value = skip_space(line, value);
+        }
+        let Some(first) = line.get(value) else {
+            return Met::Value;
+        };
+        place.start = narrow(value);
+        // The end of a string is near in the masks; other ends are looked for when they are asked for.
+        if *first == b'"' && child.wanted {
+            let end = match self.walker.index.quote_in_chunk(value + 1) {
+                Some(quote) => narrow(quote + 1),
+                None => self.walker.string_end(line, value),
+            };
+            self.walker.places[child.node as usize].end = end;
+        }
+        if child.has_children {
+            if *first == b'{' {
+                return Met::Object(child, value);
+            }
+            absent_below(self.paths, &mut self.walker.places, child.node);
+        }
+        Met::Value
     }
 
     /// The walk goes on here when more is asked for.
@@ -357,12 +411,12 @@ impl Walk<'_> {
 
     #[inline(always)]
     fn is_known(&self) -> bool {
-        self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
+        !MARKS && self.walker.places[self.target].start != UNKNOWN
     }
 
     /// The child whose key stands before the colon.
     #[inline(always)]
-    fn child(&mut self, table: &Table, colon: usize) -> Option<u32> {
+    fn child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
         if !self.walker.index.has_backslash()
             && let Ok(child) = self.paths.child_before(table, self.line, colon)
         {
@@ -373,7 +427,7 @@ impl Walk<'_> {
 
     /// As [`Self::child`], of any key.
     #[inline(never)]
-    fn any_child(&mut self, table: &Table, colon: usize) -> Option<u32> {
+    fn any_child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
         let mut key = key_before(&self.walker.index, self.line, colon)?;
         let decoded = &mut self.walker.key;
         if key.contains(&b'\\') {
@@ -384,51 +438,15 @@ impl Walk<'_> {
         self.paths.child(table, key)
     }
 
-    /// Notes the value of a key met for the first time; true when it is an object to walk into.
-    #[inline(always)]
-    fn meet(&mut self, child: u32, value: usize) -> bool {
-        let line = self.line;
-        let Some(first) = line.get(value) else {
-            return false;
-        };
-        let place = &mut self.walker.places[child as usize];
-        place.start = narrow(value);
-        // The end of a string is near in the masks; other ends are looked for when they are asked for.
-        if *first == b'"' && self.paths.is_wanted(child) {
-            place.end = match self.walker.index.quote_in_chunk(value + 1) {
-                Some(quote) => narrow(quote + 1),
-                None => {
-                    let level = self.walker.level;
-                    let quote = self.walker.index.quote_from(level, line, value + 1);
-                    narrow(quote.map_or(line.len(), |quote| quote + 1))
-                }
-            };
-        }
-        if self.paths.children(child).is_empty() {
-            return false;
-        }
-        if *first == b'{' {
-            return true;
-        }
-        absent_below(self.paths, &mut self.walker.places, child);
-        false
-    }
-
     #[inline(always)]
     fn frame(&self, node: u32) -> Frame {
         Frame {
             node,
-            left: if self.duplicates.is_some() {
+            left: if MARKS {
                 NEVER_DONE
             } else {
                 narrow(self.paths.children(node).len())
             },
-        }
-    }
-
-    fn mark_duplicate(&mut self, child: u32) {
-        if let Some(marks) = &mut self.duplicates {
-            marks[child as usize] = true;
         }
     }
 
@@ -465,10 +483,30 @@ fn absent_below(paths: &Paths, places: &mut [Place], node: u32) {
 
 /// Behind the number or literal at `start`.
 fn scalar_end(line: &[u8], start: usize) -> usize {
-    let length = line[start..]
+    let mut at = start;
+    while let Some(eight) = line.get(at..).and_then(<[u8]>::first_chunk) {
+        let ends = scalar_ends(u64::from_le_bytes(*eight));
+        if ends != 0 {
+            return at + ends.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let length = line[at..]
         .iter()
         .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
-    length.map_or(line.len(), |length| start + length)
+    length.map_or(line.len(), |length| at + length)
+}
+
+/// The top bit of the first byte that is a comma, a closing bracket or white space, and maybe of bytes behind it.
+#[inline(always)]
+fn scalar_ends(eight: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    // A difference borrows from the bytes behind only where a byte is below what is taken from it.
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & TOPS;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    // Set bit 5 makes curly brackets of square ones.
+    is(eight, b',') | is(eight | ONES * 0x20, b'}') | below(eight, b' ' + 1)
 }
 
 #[inline(always)]
