@@ -137,6 +137,8 @@ pub(super) enum Node {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextFrom {
     pub(super) field: FieldId,
+    /// [`FieldPlan::only`] of the field.
+    pub(super) only: Option<PathId>,
     pub(super) cast: bool,
 }
 
@@ -453,8 +455,10 @@ impl Compiler {
             },
             other => return Err(other),
         };
+        let field = self.field(&field);
         Ok(TextFrom {
-            field: self.field(&field),
+            field,
+            only: self.fields[field.0].only,
             cast,
         })
     }

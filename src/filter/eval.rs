@@ -202,6 +202,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     }
 
     /// A condition without conditions below it.
+    #[inline]
     fn test(&mut self, node: &'p Node) -> Option<bool> {
         match node {
             Node::Constant(value) => *value,
@@ -241,6 +242,14 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
             Node::StartsWith(from, part) => self.text_is(*from, |text| text.starts_with(part)),
             Node::EndsWith(from, part) => self.text_is(*from, |text| text.ends_with(part)),
             Node::Contains(from, part) => self.text_is(*from, |text| part.find(text).is_some()),
+            other => self.test_rarer(other),
+        }
+    }
+
+    /// Tests that cost more than a call.
+    #[inline(never)]
+    fn test_rarer(&mut self, node: &'p Node) -> Option<bool> {
+        match node {
             Node::Matches(from, regex) => {
                 self.text_is(*from, |text| regex.is_match(&String::from_utf8_lossy(text)))
             }
@@ -259,6 +268,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         }
     }
 
+    #[inline(never)]
     fn number(
         &mut self,
         field: FieldId,
@@ -447,28 +457,36 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         from: TextFrom,
         test: impl Fn(Text<'_>) -> Option<bool>,
     ) -> Option<bool> {
-        let Some(path) = self.program.fields[from.field.0].only else {
-            return match self.raw(from.field) {
-                Raw::Container(_) => test(Text::Container),
-                Raw::Text(text) => test(Text::Some(text.as_bytes())),
-                Raw::Scalar(raw @ [b'"', ..]) => test(Text::Some(&text::unescaped(inside(raw)))),
-                Raw::Null => test(Text::None),
-                other if from.cast => match other.into_value().into_text() {
-                    Some(text) => test(Text::Some(text.as_bytes())),
-                    None => test(Text::None),
-                },
-                Raw::Scalar(..) | Raw::Time(_) => test(Text::None),
-            };
+        let Some(path) = from.only else {
+            return self.with_text_elsewhere(from, &test);
         };
         match self.data(path) {
-            raw @ [b'"', ..] if self.scratch.walker.has_backslash() => {
-                test(Text::Some(&text::unescaped(inside(raw))))
-            }
-            raw @ [b'"', ..] => test(Text::Some(inside(raw))),
+            [b'"', text @ .., _] if !self.scratch.walker.has_backslash() => test(Text::Some(text)),
+            raw @ [b'"', ..] => test(Text::Some(&text::unescaped(inside(raw)))),
             [b'{' | b'[', ..] => test(Text::Container),
             [] | b"null" => test(Text::None),
             raw if from.cast => test(Text::Some(raw)),
             _ => test(Text::None),
+        }
+    }
+
+    /// As [`Self::with_text`], of any field.
+    #[inline(never)]
+    fn with_text_elsewhere(
+        &mut self,
+        from: TextFrom,
+        test: &dyn Fn(Text<'_>) -> Option<bool>,
+    ) -> Option<bool> {
+        match self.raw(from.field) {
+            Raw::Container(_) => test(Text::Container),
+            Raw::Text(text) => test(Text::Some(text.as_bytes())),
+            Raw::Scalar(raw @ [b'"', ..]) => test(Text::Some(&text::unescaped(inside(raw)))),
+            Raw::Null => test(Text::None),
+            other if from.cast => match other.into_value().into_text() {
+                Some(text) => test(Text::Some(text.as_bytes())),
+                None => test(Text::None),
+            },
+            Raw::Scalar(..) | Raw::Time(_) => test(Text::None),
         }
     }
 
