@@ -11,6 +11,7 @@
 use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 
+use super::literal::{LITERAL_BYTES_MIN, RequiredLiteral};
 use super::number::Decimal;
 use super::paths::{PathId, Paths, is_same};
 use super::text::Search;
@@ -74,6 +75,8 @@ pub(super) enum SourcePlan {
 #[derive(Debug)]
 pub(super) struct RulePlan {
     pub(super) condition: Node,
+    /// Without it in the line, or a backslash, the condition is not true.
+    pub(super) literal: Option<RequiredLiteral>,
     pub(super) polarity: Polarity,
     /// The data paths that the rule mentions, each once, if its matches have to be checked for equal keys.
     pub(super) checked: Vec<PathId>,
@@ -204,6 +207,10 @@ impl Program {
                 compiler.mentioned.clear();
                 let condition = compiler.condition(rule.condition);
                 RulePlan {
+                    literal: condition
+                        .required_literal(&compiler.fields)
+                        .filter(|literal| literal.len() >= LITERAL_BYTES_MIN)
+                        .map(RequiredLiteral::new),
                     condition,
                     polarity: rule.polarity,
                     checked: match rule.polarity {
@@ -552,6 +559,30 @@ fn mirrored(operator: Compare) -> Compare {
 }
 
 impl Node {
+    /// Bytes that are in a line without escapes if the node is true of it: the longest such.
+    fn required_literal(&self, fields: &[FieldPlan]) -> Option<&[u8]> {
+        match self {
+            Node::All(nodes) => nodes
+                .iter()
+                .filter_map(|node| node.required_literal(fields))
+                .max_by_key(|literal| literal.len()),
+            Node::Strings {
+                from,
+                equal: true,
+                strings,
+            } if from.only.is_some() => match &*strings.0 {
+                [string] => Some(string),
+                _ => None,
+            },
+            Node::StartsWith(from, part) | Node::EndsWith(from, part) if from.only.is_some() => {
+                Some(part)
+            }
+            Node::Contains(from, part) if from.only.is_some() => Some(part.needle()),
+            Node::Term(field, search) if fields[field.0].only.is_some() => search.exact(),
+            _ => None,
+        }
+    }
+
     /// A guess at how soon the node should be tried: its cost, and within a class how rarely it is true.
     pub(super) fn cost(&self, fields: &[FieldPlan]) -> u32 {
         let of_field = |field: &FieldId, cost: u32| {

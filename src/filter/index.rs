@@ -61,6 +61,11 @@ impl Index {
         self.backslash
     }
 
+    /// Bytes of what is ready, beyond the end of the line possibly.
+    pub(super) fn ready_bytes(&self) -> usize {
+        self.ready * CHUNK_BYTES
+    }
+
     #[inline(always)]
     pub(super) fn is_ready(&self, word: usize) -> bool {
         word < self.ready

@@ -151,6 +151,12 @@ impl Walker {
         Some((start, end))
     }
 
+    /// Bytes of the line whose masks were made, rounded up.
+    #[inline]
+    pub(super) fn walked_bytes(&self) -> usize {
+        self.index.ready_bytes()
+    }
+
     /// True when what was walked over has a backslash; a value found without has no escapes.
     #[inline]
     pub(super) fn has_backslash(&self) -> bool {
