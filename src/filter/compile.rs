@@ -201,7 +201,7 @@ impl Program {
             fields: Vec::new(),
             mentioned: Vec::new(),
         };
-        let rules = rules
+        let mut rules: Vec<RulePlan> = rules
             .into_iter()
             .map(|rule| {
                 compiler.mentioned.clear();
@@ -226,6 +226,12 @@ impl Program {
             fields,
             ..
         } = compiler;
+        // A walk for many paths goes far for some of them anyway.
+        if paths.are_many() {
+            for rule in &mut rules {
+                rule.literal = None;
+            }
+        }
         Self {
             paths,
             meta_paths,

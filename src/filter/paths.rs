@@ -83,6 +83,9 @@ const FREE: Slot = Slot {
 const SLOTS_A_CHILD: usize = 4;
 const SLOTS_MIN: usize = 16;
 
+/// Nodes beyond which paths are many.
+const MANY: usize = 8;
+
 /// The root: the path without keys.
 pub(super) const ROOT: u32 = 0;
 
@@ -141,6 +144,11 @@ impl Paths {
     /// Nodes, of which the root is the first.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// So many that of most events several are asked for.
+    pub(super) fn are_many(&self) -> bool {
+        self.nodes.len() > MANY
     }
 
     #[inline(always)]

@@ -253,9 +253,6 @@ struct Walk<'a, const MARKS: bool> {
     marks: &'a mut Vec<bool>,
 }
 
-/// Nodes beyond which paths are many.
-const MANY: usize = 8;
-
 /// Children left of an object that is walked to its end.
 const NEVER_DONE: u32 = u32::MAX;
 
@@ -281,7 +278,7 @@ impl<const MARKS: bool> Job for Walk<'_, MARKS> {
         let mut table = self.paths.table(frame.node);
         let (mut at, mut skipped) = (self.walker.at, 0);
         // Of many paths others will be asked for soon: what has masks is walked over at once.
-        let many = self.paths.len() > MANY;
+        let many = self.paths.are_many();
         // The bracket of the object that was walked into last.
         let mut entered = usize::MAX;
         'place: loop {
