@@ -99,7 +99,7 @@ impl Evaluator {
     ) -> Evaluation<'p, 'e> {
         self.walker.begin(&program.paths, event.line);
         self.meta_begun = false;
-        self.sampled = self.events % SAMPLED == 0;
+        self.sampled = self.events.is_multiple_of(SAMPLED);
         self.events = self.events.wrapping_add(1);
         self.backslash = None;
         self.text = LineText::Unknown;
@@ -203,7 +203,10 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     /// The condition is true.
     fn is_true(&mut self, node: &'p Node) -> bool {
         match node {
-            Node::All(nodes) => nodes.iter().all(|node| self.is_true(node)),
+            Node::All(nodes) => nodes.iter().all(|node| match node {
+                Node::All(_) | Node::Any(_) | Node::Not(_) => self.is_true(node),
+                leaf => self.test(leaf) == Some(true),
+            }),
             Node::Any(nodes) => nodes.iter().any(|node| self.is_true(node)),
             Node::Not(node) => self.is_false(node),
             leaf => self.test(leaf) == Some(true),
@@ -244,7 +247,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     }
 
     /// A condition without conditions below it.
-    #[inline]
+    #[inline(never)]
     fn test(&mut self, node: &'p Node) -> Option<bool> {
         match node {
             Node::Constant(value) => *value,

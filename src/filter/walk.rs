@@ -266,103 +266,125 @@ enum Met<'a> {
     Object(&'a Slot, usize),
 }
 
+/// Where the walk is.
+struct Position<'a> {
+    frame: Frame,
+    /// Of the frame's node.
+    table: &'a Table,
+    at: usize,
+    /// Objects and arrays around `at` to leave first.
+    skipped: u32,
+    /// The bracket of the object that was walked into last.
+    entered: usize,
+}
+
 impl<const MARKS: bool> Job for Walk<'_, MARKS> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(mut self, _: V) {
-        let (line, level) = (self.line, self.walker.level);
-        let Some(mut frame) = self.walker.open.pop() else {
+        let Some(frame) = self.walker.open.pop() else {
             return;
         };
-        let mut table = self.paths.table(frame.node);
-        let (mut at, mut skipped) = (self.walker.at, 0);
-        // Of many paths others will be asked for soon: what has masks is walked over at once.
-        let many = self.paths.are_many();
-        // The bracket of the object that was walked into last.
-        let mut entered = usize::MAX;
-        'place: loop {
-            if frame.left == 0 {
-                // Nothing more is asked for here: on to what is around it.
-                let Some(above) = self.walker.open.pop() else {
-                    return;
-                };
-                frame = above;
-                table = self.paths.table(frame.node);
-                skipped += 1;
-                continue;
-            }
-            if skipped > 0 {
-                at = self.walker.index.skip_containers(level, line, at, skipped);
-                skipped = 0;
-            }
-            let mut chunk = at / CHUNK_BYTES;
-            let mut mask = u64::MAX << (at % CHUNK_BYTES);
-            loop {
-                if !self.walker.index.is_ready(chunk) {
-                    if self.is_known() {
-                        self.pause(frame, at.max(chunk * CHUNK_BYTES));
-                        return;
-                    }
-                    if !self.walker.index.reach(level, line, chunk) {
-                        self.abandon(frame);
-                        return;
-                    }
-                }
-                let mut bits = self.walker.index.stops(chunk) & mask;
-                while bits != 0 {
-                    let stop = chunk * CHUNK_BYTES + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    at = stop + 1;
-                    match line[stop] {
-                        b':' => match self.key(&mut frame, table, stop) {
-                            Met::Other => continue,
-                            Met::Value if frame.left == 0 => {
-                                if !many && self.is_known() {
-                                    self.pause(frame, at);
-                                    return;
-                                }
-                                continue 'place;
-                            }
-                            Met::Value => {}
-                            Met::Object(child, value) => {
-                                self.walker.open.push(frame);
-                                frame = self.frame(child.node);
-                                table = self.paths.table(child.node);
-                                entered = value;
-                                at = value + 1;
-                            }
-                        },
-                        b'{' | b'[' if stop == entered => continue,
-                        b'{' | b'[' => {
-                            skipped = 1;
-                            continue 'place;
-                        }
-                        _ => {
-                            absent_below(self.paths, &mut self.walker.places, frame.node);
-                            let Some(above) = self.walker.open.pop() else {
-                                return;
-                            };
-                            frame = above;
-                            table = self.paths.table(frame.node);
-                            if frame.left == 0 {
-                                continue 'place;
-                            }
-                        }
-                    }
-                    if !many && self.is_known() {
-                        self.pause(frame, at);
-                        return;
-                    }
-                }
-                mask = u64::MAX;
-                chunk += 1;
-            }
-        }
+        let mut position = Position {
+            frame,
+            table: self.paths.table(frame.node),
+            at: self.walker.at,
+            skipped: 0,
+            entered: usize::MAX,
+        };
+        while self.leave_done(&mut position) && self.visit(&mut position) {}
     }
 }
 
 impl<'a, const MARKS: bool> Walk<'a, MARKS> {
+    /// Leaves what nothing more is asked for within; false when that is everything.
+    #[inline(always)]
+    fn leave_done(&mut self, position: &mut Position<'a>) -> bool {
+        while position.frame.left == 0 {
+            if !self.leave(position) {
+                return false;
+            }
+            position.skipped += 1;
+        }
+        if position.skipped > 0 {
+            let (line, level) = (self.line, self.walker.level);
+            let index = &mut self.walker.index;
+            position.at = index.skip_containers(level, line, position.at, position.skipped);
+            position.skipped = 0;
+        }
+        true
+    }
+
+    /// To what is around the object; false when nothing is.
+    #[inline(always)]
+    fn leave(&mut self, position: &mut Position<'a>) -> bool {
+        let Some(above) = self.walker.open.pop() else {
+            return false;
+        };
+        position.frame = above;
+        position.table = self.paths.table(above.node);
+        true
+    }
+
+    /// Visits colons and brackets until something is to be left; false when the walk is over for now.
+    #[inline(always)]
+    fn visit(&mut self, position: &mut Position<'a>) -> bool {
+        let (line, level) = (self.line, self.walker.level);
+        // Of many paths others will be asked for soon: what has masks is walked over at once.
+        let many = self.paths.are_many();
+        let mut chunk = position.at / CHUNK_BYTES;
+        let mut mask = u64::MAX << (position.at % CHUNK_BYTES);
+        loop {
+            if !self.walker.index.is_ready(chunk) {
+                if self.is_known() {
+                    return self.pause(position.frame, position.at.max(chunk * CHUNK_BYTES));
+                }
+                if !self.walker.index.reach(level, line, chunk) {
+                    return self.abandon(position.frame);
+                }
+            }
+            let mut bits = self.walker.index.stops(chunk) & mask;
+            while bits != 0 {
+                let stop = chunk * CHUNK_BYTES + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                position.at = stop + 1;
+                match line[stop] {
+                    b':' => match self.key(&mut position.frame, position.table, stop) {
+                        Met::Other => continue,
+                        Met::Value => {}
+                        Met::Object(child, value) => {
+                            self.walker.open.push(position.frame);
+                            position.frame = self.frame(child.node);
+                            position.table = self.paths.table(child.node);
+                            position.entered = value;
+                            position.at = value + 1;
+                        }
+                    },
+                    b'{' | b'[' if stop == position.entered => continue,
+                    b'{' | b'[' => {
+                        position.skipped = 1;
+                        return true;
+                    }
+                    _ => {
+                        absent_below(self.paths, &mut self.walker.places, position.frame.node);
+                        if !self.leave(position) {
+                            return false;
+                        }
+                    }
+                }
+                if !many && self.is_known() {
+                    return self.pause(position.frame, position.at);
+                }
+                if position.frame.left == 0 {
+                    return true;
+                }
+            }
+            mask = u64::MAX;
+            chunk += 1;
+        }
+    }
+
     /// Takes the key before a colon.
     #[inline(always)]
     fn key(&mut self, frame: &mut Frame, table: &'a Table, colon: usize) -> Met<'a> {
@@ -407,9 +429,10 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
 
     /// The walk goes on here when more is asked for.
     #[inline(always)]
-    fn pause(&mut self, frame: Frame, at: usize) {
+    fn pause(&mut self, frame: Frame, at: usize) -> bool {
         self.walker.open.push(frame);
         self.walker.at = at;
+        false
     }
 
     #[inline(always)]
@@ -455,11 +478,12 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
 
     /// The line ended within an object, as no valid line does: what was not met is not there.
     #[cold]
-    fn abandon(&mut self, frame: Frame) {
+    fn abandon(&mut self, frame: Frame) -> bool {
         self.walker.open.push(frame);
         while let Some(frame) = self.walker.open.pop() {
             absent_below(self.paths, &mut self.walker.places, frame.node);
         }
+        false
     }
 }
 
@@ -509,7 +533,7 @@ fn scalar_ends(eight: u64) -> u64 {
     let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & TOPS;
     let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     // Set bit 5 makes curly brackets of square ones.
-    is(eight, b',') | is(eight | ONES * 0x20, b'}') | below(eight, b' ' + 1)
+    is(eight, b',') | is(eight | (ONES * 0x20), b'}') | below(eight, b' ' + 1)
 }
 
 #[inline(always)]
