@@ -11,6 +11,7 @@
 use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 
+use super::literal::{LITERAL_BYTES_MIN, RequiredLiteral};
 use super::number::Decimal;
 use super::paths::{PathId, Paths, is_same};
 use super::text::Search;
@@ -74,6 +75,8 @@ pub(super) enum SourcePlan {
 #[derive(Debug)]
 pub(super) struct RulePlan {
     pub(super) condition: Node,
+    /// Without it in the line, or a backslash, the condition is not true.
+    pub(super) literal: Option<RequiredLiteral>,
     pub(super) polarity: Polarity,
     /// The data paths that the rule mentions, each once, if its matches have to be checked for equal keys.
     pub(super) checked: Vec<PathId>,
@@ -137,6 +140,8 @@ pub(super) enum Node {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextFrom {
     pub(super) field: FieldId,
+    /// [`FieldPlan::only`] of the field.
+    pub(super) only: Option<PathId>,
     pub(super) cast: bool,
 }
 
@@ -196,12 +201,16 @@ impl Program {
             fields: Vec::new(),
             mentioned: Vec::new(),
         };
-        let rules = rules
+        let mut rules: Vec<RulePlan> = rules
             .into_iter()
             .map(|rule| {
                 compiler.mentioned.clear();
                 let condition = compiler.condition(rule.condition);
                 RulePlan {
+                    literal: condition
+                        .required_literal(&compiler.fields)
+                        .filter(|literal| literal.len() >= LITERAL_BYTES_MIN)
+                        .map(RequiredLiteral::new),
                     condition,
                     polarity: rule.polarity,
                     checked: match rule.polarity {
@@ -217,6 +226,12 @@ impl Program {
             fields,
             ..
         } = compiler;
+        // A walk for many paths goes far for some of them anyway.
+        if paths.are_many() {
+            for rule in &mut rules {
+                rule.literal = None;
+            }
+        }
         Self {
             paths,
             meta_paths,
@@ -453,8 +468,10 @@ impl Compiler {
             },
             other => return Err(other),
         };
+        let field = self.field(&field);
         Ok(TextFrom {
-            field: self.field(&field),
+            field,
+            only: self.fields[field.0].only,
             cast,
         })
     }
@@ -548,6 +565,30 @@ fn mirrored(operator: Compare) -> Compare {
 }
 
 impl Node {
+    /// Bytes that are in a line without escapes if the node is true of it: the longest such.
+    fn required_literal(&self, fields: &[FieldPlan]) -> Option<&[u8]> {
+        match self {
+            Node::All(nodes) => nodes
+                .iter()
+                .filter_map(|node| node.required_literal(fields))
+                .max_by_key(|literal| literal.len()),
+            Node::Strings {
+                from,
+                equal: true,
+                strings,
+            } if from.only.is_some() => match &*strings.0 {
+                [string] => Some(string),
+                _ => None,
+            },
+            Node::StartsWith(from, part) | Node::EndsWith(from, part) if from.only.is_some() => {
+                Some(part)
+            }
+            Node::Contains(from, part) if from.only.is_some() => Some(part.needle()),
+            Node::Term(field, search) if fields[field.0].only.is_some() => search.exact(),
+            _ => None,
+        }
+    }
+
     /// A guess at how soon the node should be tried: its cost, and within a class how rarely it is true.
     pub(super) fn cost(&self, fields: &[FieldPlan]) -> u32 {
         let of_field = |field: &FieldId, cost: u32| {

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use super::array;
 use super::compile::{FieldId, Node, Operand, Polarity, Program, SourcePlan, TextFrom};
 use super::functions;
+use super::literal::RequiredLiteral;
 use super::number::{self, Decimal};
 use super::paths::PathId;
 use super::text::{self, Search};
@@ -37,6 +38,12 @@ pub struct Evaluator {
     meta: Walker,
     /// The walker of `meta` was turned to this event's.
     meta_begun: bool,
+    /// Events begun, modulo 2^32.
+    events: u32,
+    /// The event is one to learn from.
+    sampled: bool,
+    /// The line has a backslash, once that was asked.
+    backslash: Option<bool>,
     /// The decoded text of the line.
     decoded: Vec<u8>,
     text: LineText,
@@ -73,6 +80,9 @@ impl Evaluator {
             walker: Walker::with_level(level),
             meta: Walker::with_level(level),
             meta_begun: false,
+            events: 0,
+            sampled: false,
+            backslash: None,
             decoded: Vec::new(),
             text: LineText::Unknown,
             duplicates: Vec::new(),
@@ -89,6 +99,9 @@ impl Evaluator {
     ) -> Evaluation<'p, 'e> {
         self.walker.begin(&program.paths, event.line);
         self.meta_begun = false;
+        self.sampled = self.events.is_multiple_of(SAMPLED);
+        self.events = self.events.wrapping_add(1);
+        self.backslash = None;
         self.text = LineText::Unknown;
         self.duplicates_known = false;
         Evaluation {
@@ -105,6 +118,9 @@ pub struct Evaluation<'p, 'e> {
     program: &'p Program,
     event: Event<'e>,
 }
+
+/// Of so many events one is judged without regard to literals, to learn where they pay.
+const SAMPLED: u32 = 64;
 
 /// What a field holds, as it lies there.
 enum Raw<'e> {
@@ -133,8 +149,34 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     #[inline]
     pub fn matches(&mut self, rule: usize) -> bool {
         let plan = &self.program.rules[rule];
+        if let Some(literal) = &plan.literal
+            && (self.scratch.sampled || literal.pays())
+            && self.lacks(literal, &plan.condition)
+        {
+            return false;
+        }
         self.is_true(&plan.condition)
             && (plan.polarity == Polarity::Deliver || !self.has_equal_keys(rule))
+    }
+
+    /// The literal is in no text of the line: none has an escape, and it is not among the bytes. Of an event to learn
+    /// from that is not asked, but what the condition costs.
+    #[inline(never)]
+    fn lacks(&mut self, literal: &RequiredLiteral, condition: &'p Node) -> bool {
+        if !self.scratch.sampled {
+            return !literal.is_in(self.event.line) && !self.has_backslash();
+        }
+        let before = self.scratch.walker.walked_bytes();
+        self.is_true(condition);
+        let walked = self.scratch.walker.walked_bytes() - before;
+        literal.learn(self.event.line, walked);
+        false
+    }
+
+    fn has_backslash(&mut self) -> bool {
+        let line = self.event.line;
+        let known = &mut self.scratch.backslash;
+        *known.get_or_insert_with(|| memchr::memchr(b'\\', line).is_some())
     }
 
     /// True when an object on the way of a data path of the rule holds the next key twice: from the top, first key
@@ -161,7 +203,10 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     /// The condition is true.
     fn is_true(&mut self, node: &'p Node) -> bool {
         match node {
-            Node::All(nodes) => nodes.iter().all(|node| self.is_true(node)),
+            Node::All(nodes) => nodes.iter().all(|node| match node {
+                Node::All(_) | Node::Any(_) | Node::Not(_) => self.is_true(node),
+                leaf => self.test(leaf) == Some(true),
+            }),
             Node::Any(nodes) => nodes.iter().any(|node| self.is_true(node)),
             Node::Not(node) => self.is_false(node),
             leaf => self.test(leaf) == Some(true),
@@ -202,6 +247,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     }
 
     /// A condition without conditions below it.
+    #[inline(never)]
     fn test(&mut self, node: &'p Node) -> Option<bool> {
         match node {
             Node::Constant(value) => *value,
@@ -241,6 +287,14 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
             Node::StartsWith(from, part) => self.text_is(*from, |text| text.starts_with(part)),
             Node::EndsWith(from, part) => self.text_is(*from, |text| text.ends_with(part)),
             Node::Contains(from, part) => self.text_is(*from, |text| part.find(text).is_some()),
+            other => self.test_rarer(other),
+        }
+    }
+
+    /// Tests that cost more than a call.
+    #[inline(never)]
+    fn test_rarer(&mut self, node: &'p Node) -> Option<bool> {
+        match node {
             Node::Matches(from, regex) => {
                 self.text_is(*from, |text| regex.is_match(&String::from_utf8_lossy(text)))
             }
@@ -259,6 +313,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         }
     }
 
+    #[inline(never)]
     fn number(
         &mut self,
         field: FieldId,
@@ -447,28 +502,36 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         from: TextFrom,
         test: impl Fn(Text<'_>) -> Option<bool>,
     ) -> Option<bool> {
-        let Some(path) = self.program.fields[from.field.0].only else {
-            return match self.raw(from.field) {
-                Raw::Container(_) => test(Text::Container),
-                Raw::Text(text) => test(Text::Some(text.as_bytes())),
-                Raw::Scalar(raw @ [b'"', ..]) => test(Text::Some(&text::unescaped(inside(raw)))),
-                Raw::Null => test(Text::None),
-                other if from.cast => match other.into_value().into_text() {
-                    Some(text) => test(Text::Some(text.as_bytes())),
-                    None => test(Text::None),
-                },
-                Raw::Scalar(..) | Raw::Time(_) => test(Text::None),
-            };
+        let Some(path) = from.only else {
+            return self.with_text_elsewhere(from, &test);
         };
         match self.data(path) {
-            raw @ [b'"', ..] if self.scratch.walker.has_backslash() => {
-                test(Text::Some(&text::unescaped(inside(raw))))
-            }
-            raw @ [b'"', ..] => test(Text::Some(inside(raw))),
+            [b'"', text @ .., _] if !self.scratch.walker.has_backslash() => test(Text::Some(text)),
+            raw @ [b'"', ..] => test(Text::Some(&text::unescaped(inside(raw)))),
             [b'{' | b'[', ..] => test(Text::Container),
             [] | b"null" => test(Text::None),
             raw if from.cast => test(Text::Some(raw)),
             _ => test(Text::None),
+        }
+    }
+
+    /// As [`Self::with_text`], of any field.
+    #[inline(never)]
+    fn with_text_elsewhere(
+        &mut self,
+        from: TextFrom,
+        test: &dyn Fn(Text<'_>) -> Option<bool>,
+    ) -> Option<bool> {
+        match self.raw(from.field) {
+            Raw::Container(_) => test(Text::Container),
+            Raw::Text(text) => test(Text::Some(text.as_bytes())),
+            Raw::Scalar(raw @ [b'"', ..]) => test(Text::Some(&text::unescaped(inside(raw)))),
+            Raw::Null => test(Text::None),
+            other if from.cast => match other.into_value().into_text() {
+                Some(text) => test(Text::Some(text.as_bytes())),
+                None => test(Text::None),
+            },
+            Raw::Scalar(..) | Raw::Time(_) => test(Text::None),
         }
     }
 
@@ -520,11 +583,12 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     }
 
     fn anywhere(&mut self, search: &Search, labels: bool) -> bool {
+        let has_backslash = self.has_backslash();
         let scratch = &mut *self.scratch;
         let line = self.event.line;
         if scratch.text == LineText::Unknown {
             scratch.text = LineText::Line;
-            if memchr::memchr(b'\\', line).is_some() {
+            if has_backslash {
                 scratch.text = LineText::Decoded;
                 scratch.decoded.clear();
                 text::unescape(line, &mut scratch.decoded);

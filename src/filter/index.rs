@@ -4,32 +4,38 @@
 //! group. Promises: bits are set only for bytes of the line; of a valid line they are right, of any other bytes they
 //! are some bits. Leaves to others: what the masks mean for keys and values ([`walk`](super::walk)).
 
-use crate::os::simd::{CHUNK_BYTES, ClassTable, Planes, Vector};
+use crate::os::simd::{CHUNK_BYTES, ClassTable, Job, Level, Planes, Vector};
 
 /// Chunks of one group: enough to work on side by side, few enough for a walk that ends early.
 const GROUP_CHUNKS: usize = 4;
 const GROUP_BYTES: usize = GROUP_CHUNKS * CHUNK_BYTES;
 
-/// The masks of one line, as far as they have been asked for. Bit `i` of word `w` speaks of byte `64 w + i`. The memory
-/// is used again for the next line.
+/// The masks of one line, as far as they have been asked for. The memory is used again for the next line.
 #[derive(Default)]
 pub(super) struct Index {
-    /// Quotes that begin or end a string. Word `w` is in place `w + 1`, so that there is a word before each.
-    quote: Vec<u64>,
-    /// Outside strings: colons and brackets.
-    stop: Vec<u64>,
-    /// Outside strings: `{` and `[`.
-    open: Vec<u64>,
-    /// Outside strings: `}` and `]`.
-    close: Vec<u64>,
-    /// Words that belong to this line; those behind are of earlier lines.
+    /// The masks of chunk `c` are in place `c + 1`, so that there are some before each.
+    chunks: Vec<Masks>,
+    /// Chunks that belong to this line; those behind are of earlier lines.
     ready: usize,
     /// All bits set when the next group begins within a string.
     in_string: u64,
     /// 1 when the first byte of the next group is escaped.
     after_escape: u64,
-    /// A backslash was seen in a ready word.
+    /// A backslash was seen in a ready chunk.
     backslash: bool,
+}
+
+/// The masks of one chunk: bit `i` speaks of byte `i`.
+#[derive(Clone, Copy, Default)]
+struct Masks {
+    /// Quotes that begin or end a string.
+    quote: u64,
+    /// Outside strings: colons and brackets.
+    stop: u64,
+    /// Outside strings: `{` and `[`.
+    open: u64,
+    /// Outside strings: `}` and `]`.
+    close: u64,
 }
 
 /// The bytes of JSON's structure. Set bit 5 makes curly brackets of square ones.
@@ -43,12 +49,9 @@ impl Index {
         self.in_string = 0;
         self.after_escape = 0;
         self.backslash = false;
-        let words = line_bytes.div_ceil(GROUP_BYTES) * GROUP_CHUNKS;
-        if self.quote.len() <= words {
-            self.quote.resize(words + 1, 0);
-            for masks in [&mut self.stop, &mut self.open, &mut self.close] {
-                masks.resize(words, 0);
-            }
+        let chunks = line_bytes.div_ceil(GROUP_BYTES) * GROUP_CHUNKS;
+        if self.chunks.len() <= chunks {
+            self.chunks.resize(chunks + 1, Masks::default());
         }
     }
 
@@ -58,6 +61,11 @@ impl Index {
         self.backslash
     }
 
+    /// Bytes of what is ready, beyond the end of the line possibly.
+    pub(super) fn ready_bytes(&self) -> usize {
+        self.ready * CHUNK_BYTES
+    }
+
     #[inline(always)]
     pub(super) fn is_ready(&self, word: usize) -> bool {
         word < self.ready
@@ -65,12 +73,25 @@ impl Index {
 
     /// Makes `word` ready; false when the line ends before it.
     #[inline(always)]
-    pub(super) fn reach<V: Vector>(&mut self, v: V, line: &[u8], word: usize) -> bool {
+    pub(super) fn reach(&mut self, level: Option<Level>, line: &[u8], word: usize) -> bool {
+        word < self.ready || self.extend_to(level, line, word)
+    }
+
+    /// As [`Self::reach`]. A call of its own: its many registers are not those of the walk around it.
+    #[inline(never)]
+    fn extend_to(&mut self, level: Option<Level>, line: &[u8], word: usize) -> bool {
         while word >= self.ready {
             if self.ready * CHUNK_BYTES >= line.len() {
                 return false;
             }
-            self.extend(v, line);
+            // As much again as there is: a walk that goes far makes few calls, one that ends early few masks.
+            let groups = (self.ready / GROUP_CHUNKS).max(1);
+            let job = Extend {
+                index: self,
+                line,
+                groups,
+            };
+            run(level, job);
         }
         true
     }
@@ -84,11 +105,7 @@ impl Index {
         match rest.first_chunk::<GROUP_BYTES>() {
             Some(group) => self.add(v, group.as_chunks::<CHUNK_BYTES>().0.iter()),
             None => {
-                let group = first..first + GROUP_CHUNKS;
-                self.quote[group.start + 1..=group.end].fill(0);
-                for masks in [&mut self.stop, &mut self.open, &mut self.close] {
-                    masks[group.clone()].fill(0);
-                }
+                self.chunks[first + 1..=first + GROUP_CHUNKS].fill(Masks::default());
                 self.add(v, rest.chunks(CHUNK_BYTES));
             }
         }
@@ -102,18 +119,11 @@ impl Index {
         v: V,
         chunks: impl Iterator<Item = &'a B>,
     ) {
-        const ROOM: &str = "there is room for whole groups";
-        let first = self.ready;
         let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
         let mut backslashes = 0;
-        let quotes = self.quote[first + 1..].first_chunk_mut::<GROUP_CHUNKS>();
-        let stops = self.stop[first..].first_chunk_mut::<GROUP_CHUNKS>();
-        let opens = self.open[first..].first_chunk_mut::<GROUP_CHUNKS>();
-        let closes = self.close[first..].first_chunk_mut::<GROUP_CHUNKS>();
-        let places = (quotes.expect(ROOM).iter_mut())
-            .zip(stops.expect(ROOM))
-            .zip(opens.expect(ROOM).iter_mut().zip(closes.expect(ROOM)));
-        for (bytes, ((quote_at, stop_at), (open_at, close_at))) in chunks.zip(places) {
+        let group = self.chunks[self.ready + 1..].first_chunk_mut::<GROUP_CHUNKS>();
+        let group = group.expect("there is room for whole groups");
+        for (bytes, masks) in chunks.zip(group) {
             let [mut quote, backslash, colon, open, close] = v.equal(bytes.as_ref(), SOUGHT);
             if backslash | after_escape != 0 {
                 backslashes |= backslash;
@@ -122,10 +132,12 @@ impl Index {
             // From each opening quote up to the byte before its closing quote.
             let inside = v.parity_of_word(quote) ^ in_string;
             in_string = 0_u64.wrapping_sub(inside >> 63);
-            *quote_at = quote;
-            *stop_at = (colon | open | close) & !inside;
-            *open_at = open & !inside;
-            *close_at = close & !inside;
+            *masks = Masks {
+                quote,
+                stop: (colon | open | close) & !inside,
+                open: open & !inside,
+                close: close & !inside,
+            };
         }
         self.backslash |= backslashes != 0;
         self.after_escape = after_escape;
@@ -135,34 +147,40 @@ impl Index {
     /// Colons and brackets of a ready word.
     #[inline(always)]
     pub(super) fn stops(&self, word: usize) -> u64 {
-        self.stop[word]
-    }
-
-    /// The quotes of the 64 bytes that end with byte `at`, which is ready: its own is the highest bit.
-    #[inline(always)]
-    pub(super) fn quotes_up_to(&self, at: usize) -> u64 {
-        let (word, bit) = (at / CHUNK_BYTES, at % CHUNK_BYTES);
-        self.quote[word + 1] << (63 - bit) | self.quote[word] >> 1 >> bit
+        self.chunks[word + 1].stop
     }
 
     /// The last quote before `at`, which is ready.
     pub(super) fn quote_before(&self, at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
-        let mut bits = self.quote.get(word + 1)? & !(u64::MAX << (at % CHUNK_BYTES));
+        let mut bits = self.chunks.get(word + 1)?.quote & !(u64::MAX << (at % CHUNK_BYTES));
         while bits == 0 {
             word = word.checked_sub(1)?;
-            bits = self.quote[word + 1];
+            bits = self.chunks[word + 1].quote;
         }
         Some(word * CHUNK_BYTES + 63 - bits.leading_zeros() as usize)
     }
 
-    /// The first quote from `at` on.
+    /// The first quote from `at` on in its chunk, if that is ready and has one.
     #[inline(always)]
-    pub(super) fn quote_from<V: Vector>(&mut self, v: V, line: &[u8], at: usize) -> Option<usize> {
+    pub(super) fn quote_in_chunk(&self, at: usize) -> Option<usize> {
+        let chunk = at / CHUNK_BYTES;
+        let bits = self.chunks.get(chunk + 1)?.quote >> (at % CHUNK_BYTES);
+        (chunk < self.ready && bits != 0).then(|| at + bits.trailing_zeros() as usize)
+    }
+
+    /// The first quote from `at` on.
+    #[inline(never)]
+    pub(super) fn quote_from(
+        &mut self,
+        level: Option<Level>,
+        line: &[u8],
+        at: usize,
+    ) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
         let mut mask = u64::MAX << (at % CHUNK_BYTES);
-        while self.reach(v, line, word) {
-            let bits = self.quote[word + 1] & mask;
+        while self.reach(level, line, word) {
+            let bits = self.chunks[word + 1].quote & mask;
             if bits != 0 {
                 return Some(word * CHUNK_BYTES + bits.trailing_zeros() as usize);
             }
@@ -174,17 +192,18 @@ impl Index {
 
     /// Behind the bracket that closes the outermost of `depth` containers, at least one, that `at` is within.
     #[inline(always)]
-    pub(super) fn skip_containers<V: Vector>(
+    pub(super) fn skip_containers(
         &mut self,
-        v: V,
+        level: Option<Level>,
         line: &[u8],
         at: usize,
         mut depth: u32,
     ) -> usize {
         let mut word = at / CHUNK_BYTES;
         let mut mask = u64::MAX << (at % CHUNK_BYTES);
-        while self.reach(v, line, word) {
-            let (open, close) = (self.open[word] & mask, self.close[word] & mask);
+        while self.reach(level, line, word) {
+            let masks = self.chunks[word + 1];
+            let (open, close) = (masks.open & mask, masks.close & mask);
             let closes = close.count_ones();
             if closes >= depth {
                 let (mut left, mut passed) = (close, 1);
@@ -203,6 +222,34 @@ impl Index {
             word += 1;
         }
         line.len()
+    }
+}
+
+/// Makes the next groups, as far as the line goes.
+struct Extend<'a> {
+    index: &'a mut Index,
+    line: &'a [u8],
+    groups: usize,
+}
+
+impl Job for Extend<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector>(self, v: V) {
+        for _ in 0..self.groups {
+            if self.index.ready * CHUNK_BYTES < self.line.len() {
+                self.index.extend(v, self.line);
+            }
+        }
+    }
+}
+
+/// Runs a job with the instructions of a level; without one, portably.
+#[inline(always)]
+pub(super) fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
+    match level {
+        Some(level) => level.run(job),
+        None => job.run(Portable),
     }
 }
 
@@ -241,7 +288,7 @@ fn zero_bytes(eight: u64) -> u64 {
 
 /// The portable level: one chunk at a time, eight bytes at once.
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+struct Portable;
 
 impl Vector for Portable {
     const GROUP_CHUNKS: usize = 1;

@@ -13,6 +13,7 @@ mod eval;
 pub mod exclusions;
 mod functions;
 mod index;
+mod literal;
 mod number;
 mod paths;
 pub mod query;

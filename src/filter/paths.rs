@@ -1,8 +1,11 @@
 //! The shared field table: all key paths that rules or templates ask for, as one tree of keys.
 //!
 //! Owns: the numbering of paths and the lookup of a key among the children of a node. Promises: the same path always
-//! has the same id; a lookup costs one table access when the key is not asked for. Leaves to others: the walk over a
-//! line ([`walk`](super::walk)).
+//! has the same id; a lookup costs one table access, mostly, whether the key is asked for or not. Leaves to others: the
+//! walk over a line ([`walk`](super::walk)).
+//!
+//! A key is looked for by its last three bytes and the quote behind them, as one word: nearly all keys that are not
+//! asked for end there. Its other bytes are compared eight at once.
 
 /// Number of a path within its [`Paths`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,26 +27,64 @@ pub struct Paths {
 struct Node {
     key: Box<str>,
     parent: u32,
-    /// The next sibling with the same bucket; 0 for none, for the root is nobody's sibling.
-    next: u32,
     /// A path ends here: its value will be asked for.
     wanted: bool,
     children: Vec<u32>,
-    /// Bit `length % 64` for each child's key.
-    lengths: u64,
-    /// First child of each bucket; 0 for none.
-    buckets: Option<Box<Buckets>>,
+    table: Table,
 }
 
+/// The children of a node by their keys.
 #[derive(Debug, Clone)]
-struct Buckets {
-    /// Chosen so that few children share a bucket, mostly none.
+pub(super) struct Table {
+    /// A power of two; a child whose slot is taken is in the next that is free.
+    slots: Box<[Slot]>,
+    /// Chosen so that few children want the same slot, mostly none.
     factor: u32,
-    first: [u32; BUCKETS],
+    /// Bits of a product that are no slot's number.
+    shift: u32,
+    /// How far at most a child is from the slot it wants.
+    distance_max: usize,
+    /// Every key, with a quote at both ends, fills an [`ending`].
+    all_fill_endings: bool,
 }
 
-const BUCKETS: usize = 1 << BUCKET_BITS;
-const BUCKET_BITS: u32 = 6;
+/// A child. Its key is here with its quotes, as it stands in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Its [`ending`]; 0 in a free slot.
+    ending: u32,
+    pub(super) node: u32,
+    /// Bytes of the key and its quotes.
+    quoted_bytes: u32,
+    /// Bits of `first` above them.
+    other_bits: u8,
+    /// A path ends here.
+    pub(super) wanted: bool,
+    /// It has children.
+    pub(super) has_children: bool,
+    /// The first eight of them, and above them 0.
+    first: u64,
+    /// The last eight of them, if they are that many.
+    last: u64,
+}
+
+const FREE: Slot = Slot {
+    ending: 0,
+    node: ROOT,
+    quoted_bytes: 0,
+    other_bits: 0,
+    wanted: false,
+    has_children: false,
+    first: 0,
+    last: 0,
+};
+
+/// Slots for each child at least: then most keys that are not asked for meet a free slot, or another ending.
+const SLOTS_A_CHILD: usize = 4;
+const SLOTS_MIN: usize = 16;
+
+/// Nodes beyond which paths are many.
+const MANY: usize = 8;
 
 /// The root: the path without keys.
 pub(super) const ROOT: u32 = 0;
@@ -70,12 +111,15 @@ impl Paths {
     pub fn add(&mut self, path: &[Box<str>]) -> PathId {
         let mut at = ROOT;
         for key in path {
-            at = match self.child(at, key.as_bytes()) {
-                Some(child) => child,
+            at = match self.child(self.table(at), key.as_bytes()) {
+                Some(child) => child.node,
                 None => self.add_child(at, key),
             };
         }
-        self.nodes[at as usize].wanted = true;
+        let end = &mut self.nodes[at as usize];
+        end.wanted = true;
+        let parent = end.parent;
+        self.spread(parent);
         PathId(at)
     }
 
@@ -102,10 +146,9 @@ impl Paths {
         self.nodes.len()
     }
 
-    /// True when a path ends here.
-    #[inline(always)]
-    pub(super) fn is_wanted(&self, node: u32) -> bool {
-        self.nodes[node as usize].wanted
+    /// So many that of most events several are asked for.
+    pub(super) fn are_many(&self) -> bool {
+        self.nodes.len() > MANY
     }
 
     #[inline(always)]
@@ -113,25 +156,66 @@ impl Paths {
         &self.nodes[node as usize].children
     }
 
-    /// Bit `length % 64` is set for the key of each child.
+    /// The children of a node by their keys.
     #[inline(always)]
-    pub(super) fn lengths(&self, node: u32) -> u64 {
-        self.nodes[node as usize].lengths
+    pub(super) fn table(&self, node: u32) -> &Table {
+        &self.nodes[node as usize].table
     }
 
-    /// The child of `node` with this decoded key.
+    /// The child in `table` with this decoded key.
+    pub(super) fn child<'t>(&self, table: &'t Table, key: &[u8]) -> Option<&'t Slot> {
+        let ending = ending(key);
+        (0..=table.distance_max)
+            .map(|distance| table.slot(ending, distance))
+            .find(|slot| slot.ending == ending && self.key(slot.node) == key)
+    }
+
+    /// The child whose key, without escapes, ends with its quote right before the colon. `Err` when the key cannot be
+    /// read this way: behind white space, or near an end of the line.
     #[inline(always)]
-    pub(super) fn child(&self, node: u32, key: &[u8]) -> Option<u32> {
-        let buckets = self.nodes[node as usize].buckets.as_deref()?;
-        let mut at = buckets.first[bucket(key, buckets.factor)];
-        while at != 0 {
-            let child = &self.nodes[at as usize];
-            if is_same(child.key.as_bytes(), key) {
-                return Some(at);
-            }
-            at = child.next;
+    pub(super) fn child_before<'t>(
+        &self,
+        table: &'t Table,
+        line: &[u8],
+        colon: usize,
+    ) -> Result<Option<&'t Slot>, Unread> {
+        let before = line.get(..colon).ok_or(Unread)?;
+        let ending = u32::from_le_bytes(*before.last_chunk().ok_or(Unread)?);
+        if ending >> 24 != u32::from(b'"') || !table.all_fill_endings {
+            return Err(Unread);
         }
-        None
+        let mut distance = 0;
+        loop {
+            let slot = table.slot(ending, distance);
+            if slot.ending == ending
+                && let Some(start) = colon.checked_sub(slot.quoted_bytes as usize)
+            {
+                let first = line.get(start..).and_then(<[u8]>::first_chunk);
+                if slot.begins_with(u64::from_le_bytes(*first.ok_or(Unread)?))
+                    && (slot.is_told_by_first_and_ending() || self.ends(slot, &before[start..]))
+                {
+                    return Ok(Some(slot));
+                }
+            }
+            if distance == table.distance_max {
+                return Ok(None);
+            }
+            distance += 1;
+        }
+    }
+
+    /// The last bytes of the key and its quotes, of which as many are given, are these; the first eight are.
+    #[inline(always)]
+    fn ends(&self, slot: &Slot, quoted: &[u8]) -> bool {
+        quoted
+            .last_chunk()
+            .is_some_and(|last| slot.last == u64::from_le_bytes(*last))
+            && (quoted.len() <= 2 * WORD_BYTES
+                || self.key(slot.node) == &quoted[1..quoted.len() - 1])
+    }
+
+    fn key(&self, node: u32) -> &[u8] {
+        self.nodes[node as usize].key.as_bytes()
     }
 
     fn add_child(&mut self, parent: u32, key: &str) -> u32 {
@@ -139,47 +223,134 @@ impl Paths {
         self.nodes.push(Node::new(key, parent));
         let above = &mut self.nodes[parent as usize];
         above.children.push(id);
-        above.lengths |= 1 << (key.len() % 64);
         self.spread(parent);
+        // It has children now.
+        self.spread(self.nodes[parent as usize].parent);
         id
     }
 
-    /// Spreads the children of a node over its buckets, with the best of a few factors.
+    /// Spreads the children of a node over a new table, with the best of a few factors.
     fn spread(&mut self, parent: u32) {
-        let children = self.nodes[parent as usize].children.clone();
-        let shared = |factor: &u32| {
-            let taken = children.iter().fold(0_u64, |taken, child| {
-                taken | 1 << bucket(self.nodes[*child as usize].key.as_bytes(), *factor)
-            });
-            children.len() - taken.count_ones() as usize
-        };
-        let factor = (1..=FACTORS)
-            .map(|draw: u32| draw.wrapping_mul(0x9e37_79b9) | 1)
-            .min_by_key(shared)
-            .unwrap_or(1);
-        let mut first = [0; BUCKETS];
-        for child in children {
-            let node = &mut self.nodes[child as usize];
-            let place = &mut first[bucket(node.key.as_bytes(), factor)];
-            node.next = std::mem::replace(place, child);
-        }
-        self.nodes[parent as usize].buckets = Some(Box::new(Buckets { factor, first }));
+        let children = &self.nodes[parent as usize].children;
+        let slots: Vec<Slot> = children
+            .iter()
+            .map(|child| Slot::new(*child, &self.nodes[*child as usize]))
+            .collect();
+        self.nodes[parent as usize].table = (0..FACTORS)
+            .map(|draw| Table::new(&slots, FACTOR.wrapping_mul(2 * draw + 1)))
+            .min_by_key(|table| table.distance_max)
+            .unwrap_or_default();
     }
 }
 
-/// Factors that are tried.
+/// Factors that are tried, odd multiples of this.
 const FACTORS: u32 = 64;
+const FACTOR: u32 = 0x9e37_79b1;
+
+impl Slot {
+    fn new(node: u32, below: &Node) -> Self {
+        let key = below.key.as_bytes();
+        let quoted = [b"\"", key, b"\""].concat();
+        let last = quoted.last_chunk().copied().unwrap_or_default();
+        let mut first = [0; WORD_BYTES];
+        for (to, from) in first.iter_mut().zip(&quoted) {
+            *to = *from;
+        }
+        Self {
+            ending: ending(key),
+            node,
+            quoted_bytes: u32::try_from(quoted.len()).expect("keys are shorter than 4 GiB"),
+            other_bits: 8 * 8_u8.saturating_sub(u8::try_from(quoted.len()).unwrap_or(8)),
+            wanted: below.wanted,
+            has_children: !below.children.is_empty(),
+            first: u64::from_le_bytes(first),
+            last: u64::from_le_bytes(last),
+        }
+    }
+
+    #[inline(always)]
+    fn begins_with(&self, first: u64) -> bool {
+        (first ^ self.first).wrapping_shl(self.other_bits.into()) == 0
+    }
+
+    #[inline(always)]
+    fn is_told_by_first_and_ending(&self) -> bool {
+        self.quoted_bytes as usize <= WORD_BYTES + ENDING_BYTES
+    }
+}
+
+/// Of no children.
+impl Default for Table {
+    fn default() -> Self {
+        Self::new(&[], FACTOR)
+    }
+}
+
+impl Table {
+    fn new(children: &[Slot], factor: u32) -> Self {
+        let slots = (children.len() * SLOTS_A_CHILD)
+            .next_power_of_two()
+            .max(SLOTS_MIN);
+        let mut table = Self {
+            slots: vec![FREE; slots].into(),
+            factor,
+            shift: u32::BITS - slots.ilog2(),
+            distance_max: 0,
+            all_fill_endings: (children.iter())
+                .all(|child| child.quoted_bytes as usize >= ENDING_BYTES),
+        };
+        for child in children {
+            let mut distance = 0;
+            while *table.slot(child.ending, distance) != FREE {
+                distance += 1;
+            }
+            let at = table.place(child.ending, distance);
+            table.slots[at] = *child;
+            table.distance_max = table.distance_max.max(distance);
+        }
+        table
+    }
+
+    #[inline(always)]
+    fn slot(&self, ending: u32, distance: usize) -> &Slot {
+        &self.slots[self.place(ending, distance)]
+    }
+
+    /// Where a child with this ending is looked for.
+    #[inline(always)]
+    fn place(&self, ending: u32, distance: usize) -> usize {
+        let first = ending.wrapping_mul(self.factor) >> self.shift;
+        (first as usize + distance) & (self.slots.len() - 1)
+    }
+}
+
+/// A key that has to be read with more care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unread;
+
+/// Bytes of the words that begin and end a slot's key.
+const WORD_BYTES: usize = 8;
+
+/// Bytes of an [`ending`].
+const ENDING_BYTES: usize = 4;
+
+/// The last four bytes of a key in quotes as one word, the last in the highest place. If they are fewer, the lowest are
+/// 0: no byte of a key.
+fn ending(key: &[u8]) -> u32 {
+    let start = key.len().saturating_sub(ENDING_BYTES - 1);
+    let quote = (key.len() < ENDING_BYTES - 1).then_some(b'"');
+    let bytes = quote.iter().chain(&key[start..]).chain(b"\"");
+    bytes.fold(0, |word, byte| word >> 8 | u32::from(*byte) << 24)
+}
 
 impl Node {
     fn new(key: &str, parent: u32) -> Self {
         Self {
             key: key.into(),
             parent,
-            next: 0,
             wanted: false,
             children: Vec::new(),
-            lengths: 0,
-            buckets: None,
+            table: Table::default(),
         }
     }
 }
@@ -199,17 +370,4 @@ pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
         }
         _ => one == other,
     }
-}
-
-/// Length and the bytes at both ends tell most keys apart.
-#[inline(always)]
-fn bucket(key: &[u8], factor: u32) -> usize {
-    let length = key.len().to_le_bytes()[0];
-    let ends = match key {
-        [first, .., last] => [*first, *last],
-        [only] => [*only, 0],
-        [] => [0, 0],
-    };
-    let sum = u32::from_le_bytes([ends[0], ends[1], length, 0]);
-    (sum.wrapping_mul(factor) >> (u32::BITS - BUCKET_BITS)) as usize
 }

@@ -151,6 +151,11 @@ impl Search {
         }
     }
 
+    /// The term, if its case matters.
+    pub(super) fn exact(&self) -> Option<&[u8]> {
+        matches!(self.way, Way::Exact(_)).then_some(&*self.term)
+    }
+
     /// True when the term stands in `text` where it has to.
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         match &self.way {

@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use super::index::{Index, Portable};
-use super::paths::{PathId, Paths, ROOT};
+use super::index::{Index, run};
+use super::paths::{PathId, Paths, ROOT, Slot, Table};
 use super::text;
 use crate::os::simd::{CHUNK_BYTES, Job, Level, Vector};
 
@@ -122,15 +122,21 @@ impl Walker {
     }
 
     /// As [`Self::find`]: the bytes, none when the path is not there.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value<'l>(&mut self, paths: &Paths, line: &'l [u8], path: PathId) -> &'l [u8] {
+        let place = self.places[path.index()];
+        if place.end != 0
+            && let Some(value) = line.get(place.start as usize..place.end as usize)
+        {
+            return value;
+        }
         match self.span(paths, line, path) {
             Some((start, end)) => &line[start..end],
             None => &[],
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<(usize, usize)> {
         let start = self.find_start(paths, line, path)?;
         let place = self.places[path.index()];
@@ -143,6 +149,12 @@ impl Walker {
         };
         self.places[path.index()].end = narrow(end);
         Some((start, end))
+    }
+
+    /// Bytes of the line whose masks were made, rounded up.
+    #[inline]
+    pub(super) fn walked_bytes(&self) -> usize {
+        self.index.ready_bytes()
     }
 
     /// True when what was walked over has a backslash; a value found without has no escapes.
@@ -166,19 +178,33 @@ impl Walker {
     #[inline]
     fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
         let level = self.level;
-        let job = Walk {
+        let job = Walk::<false> {
             walker: self,
             paths,
             line,
             target,
-            duplicates: None,
+            marks: &mut Vec::new(),
         };
         run(level, job);
     }
 
+    /// Behind the string that begins here.
+    #[inline(never)]
+    fn string_end(&mut self, line: &[u8], start: usize) -> u32 {
+        let quote = self.index.quote_from(self.level, line, start + 1);
+        narrow(quote.map_or(line.len(), |quote| quote + 1))
+    }
+
     fn container_end(&mut self, line: &[u8], from: usize) -> usize {
         let index = &mut self.index;
-        run(self.level, ContainerEnd { index, line, from })
+        let level = self.level;
+        let job = ContainerEnd {
+            index,
+            level,
+            line,
+            from,
+        };
+        run(level, job)
     }
 
     /// Marks the nodes whose key the object on their way holds twice. Fields are found anew afterwards.
@@ -190,28 +216,21 @@ impl Walker {
             top.left = NEVER_DONE;
         }
         let level = self.level;
-        let job = Walk {
+        let job = Walk::<true> {
             walker: self,
             paths,
             line,
             target: ROOT as usize,
-            duplicates: Some(marks),
+            marks,
         };
         run(level, job);
-    }
-}
-
-#[inline(always)]
-fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
-    match level {
-        Some(level) => level.run(job),
-        None => job.run(Portable),
     }
 }
 
 /// Finds the end of a container.
 struct ContainerEnd<'a> {
     index: &'a mut Index,
+    level: Option<Level>,
     line: &'a [u8],
     from: usize,
 }
@@ -219,194 +238,237 @@ struct ContainerEnd<'a> {
 impl Job for ContainerEnd<'_> {
     type Output = usize;
     #[inline(always)]
-    fn run<V: Vector>(self, v: V) -> usize {
-        self.index.skip_containers(v, self.line, self.from, 1)
+    fn run<V: Vector>(self, _: V) -> usize {
+        self.index
+            .skip_containers(self.level, self.line, self.from, 1)
     }
 }
 
-/// Walks until the target is known.
-struct Walk<'a> {
+/// Walks until the target is known, or, to mark equal keys, to the end of the line.
+struct Walk<'a, const MARKS: bool> {
     walker: &'a mut Walker,
     paths: &'a Paths,
     line: &'a [u8],
     target: usize,
-    /// With marks to set, the walk goes to the end of the line.
-    duplicates: Option<&'a mut Vec<bool>>,
+    marks: &'a mut Vec<bool>,
 }
-
-/// Nodes beyond which paths are many.
-const MANY: usize = 8;
 
 /// Children left of an object that is walked to its end.
 const NEVER_DONE: u32 = u32::MAX;
 
-impl Job for Walk<'_> {
+/// What a colon leads to.
+enum Met<'a> {
+    /// A key that is not asked for, or was met before.
+    Other,
+    /// A value that is no object, or nothing in it is asked for.
+    Value,
+    /// An object to walk into.
+    Object(&'a Slot, usize),
+}
+
+/// Where the walk is.
+struct Position<'a> {
+    frame: Frame,
+    /// Of the frame's node.
+    table: &'a Table,
+    at: usize,
+    /// Objects and arrays around `at` to leave first.
+    skipped: u32,
+    /// The bracket of the object that was walked into last.
+    entered: usize,
+}
+
+impl<const MARKS: bool> Job for Walk<'_, MARKS> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(mut self, v: V) {
-        let line = self.line;
-        let Some(mut frame) = self.walker.open.pop() else {
+    fn run<V: Vector>(mut self, _: V) {
+        let Some(frame) = self.walker.open.pop() else {
             return;
         };
-        let mut lengths = self.paths.lengths(frame.node);
-        let (mut at, mut skipped) = (self.walker.at, 0);
-        // Of many paths others will be asked for soon: what has masks is walked over at once.
-        let many = self.paths.len() > MANY;
-        'place: loop {
-            if frame.left == 0 {
-                // Nothing more is asked for here: on to what is around it.
-                let Some(above) = self.walker.open.pop() else {
-                    return;
-                };
-                frame = above;
-                lengths = self.paths.lengths(frame.node);
-                skipped += 1;
-                continue;
-            }
-            if skipped > 0 {
-                at = self.walker.index.skip_containers(v, line, at, skipped);
-                skipped = 0;
-            }
-            let mut word = at / CHUNK_BYTES;
-            let mut mask = u64::MAX << (at % CHUNK_BYTES);
-            loop {
-                if !self.walker.index.is_ready(word) {
-                    if self.is_known() {
-                        self.walker.open.push(frame);
-                        self.walker.at = at.max(word * CHUNK_BYTES);
-                        return;
-                    }
-                    if !self.walker.index.reach(v, line, word) {
-                        self.abandon(frame);
-                        return;
-                    }
-                }
-                let mut bits = self.walker.index.stops(word) & mask;
-                while bits != 0 {
-                    let stop = word * CHUNK_BYTES + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    at = stop + 1;
-                    match line[stop] {
-                        b':' => match self.key(v, &mut frame, &mut lengths, stop) {
-                            Some(next) => at = next,
-                            None => continue,
-                        },
-                        b'{' | b'[' => {
-                            skipped = 1;
-                            continue 'place;
-                        }
-                        _ => {
-                            absent_below(self.paths, &mut self.walker.places, frame.node);
-                            let Some(above) = self.walker.open.pop() else {
-                                return;
-                            };
-                            frame = above;
-                            lengths = self.paths.lengths(frame.node);
-                        }
-                    }
-                    if !many && self.is_known() {
-                        self.walker.open.push(frame);
-                        self.walker.at = at;
-                        return;
-                    }
-                    continue 'place;
-                }
-                mask = u64::MAX;
-                word += 1;
-            }
-        }
+        let mut position = Position {
+            frame,
+            table: self.paths.table(frame.node),
+            at: self.walker.at,
+            skipped: 0,
+            entered: usize::MAX,
+        };
+        while self.leave_done(&mut position) && self.visit(&mut position) {}
     }
 }
 
-impl Walk<'_> {
-    /// Takes the key before a colon: where the walk goes on when it was asked for and is met for the first time.
+impl<'a, const MARKS: bool> Walk<'a, MARKS> {
+    /// Leaves what nothing more is asked for within; false when that is everything.
     #[inline(always)]
-    fn key<V: Vector>(
-        &mut self,
-        v: V,
-        frame: &mut Frame,
-        lengths: &mut u64,
-        colon: usize,
-    ) -> Option<usize> {
-        let child = self.child(frame.node, *lengths, colon)?;
-        if self.walker.places[child as usize].start != UNKNOWN {
-            self.mark_duplicate(child);
-            return None;
+    fn leave_done(&mut self, position: &mut Position<'a>) -> bool {
+        while position.frame.left == 0 {
+            if !self.leave(position) {
+                return false;
+            }
+            position.skipped += 1;
         }
-        frame.left -= u32::from(frame.left != NEVER_DONE);
-        let value = skip_space(self.line, colon + 1);
-        if !self.meet(v, child, value) {
-            return Some(colon + 1);
+        if position.skipped > 0 {
+            let (line, level) = (self.line, self.walker.level);
+            let index = &mut self.walker.index;
+            position.at = index.skip_containers(level, line, position.at, position.skipped);
+            position.skipped = 0;
         }
-        self.walker.open.push(*frame);
-        *frame = self.frame(child);
-        *lengths = self.paths.lengths(child);
-        Some(value + 1)
+        true
+    }
+
+    /// To what is around the object; false when nothing is.
+    #[inline(always)]
+    fn leave(&mut self, position: &mut Position<'a>) -> bool {
+        let Some(above) = self.walker.open.pop() else {
+            return false;
+        };
+        position.frame = above;
+        position.table = self.paths.table(above.node);
+        true
+    }
+
+    /// Visits colons and brackets until something is to be left; false when the walk is over for now.
+    #[inline(always)]
+    fn visit(&mut self, position: &mut Position<'a>) -> bool {
+        let (line, level) = (self.line, self.walker.level);
+        // Of many paths others will be asked for soon: what has masks is walked over at once.
+        let many = self.paths.are_many();
+        let mut chunk = position.at / CHUNK_BYTES;
+        let mut mask = u64::MAX << (position.at % CHUNK_BYTES);
+        loop {
+            if !self.walker.index.is_ready(chunk) {
+                if self.is_known() {
+                    return self.pause(position.frame, position.at.max(chunk * CHUNK_BYTES));
+                }
+                if !self.walker.index.reach(level, line, chunk) {
+                    return self.abandon(position.frame);
+                }
+            }
+            let mut bits = self.walker.index.stops(chunk) & mask;
+            while bits != 0 {
+                let stop = chunk * CHUNK_BYTES + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                position.at = stop + 1;
+                match line[stop] {
+                    b':' => match self.key(&mut position.frame, position.table, stop) {
+                        Met::Other => continue,
+                        Met::Value => {}
+                        Met::Object(child, value) => {
+                            self.walker.open.push(position.frame);
+                            position.frame = self.frame(child.node);
+                            position.table = self.paths.table(child.node);
+                            position.entered = value;
+                            position.at = value + 1;
+                        }
+                    },
+                    b'{' | b'[' if stop == position.entered => continue,
+                    b'{' | b'[' => {
+                        position.skipped = 1;
+                        return true;
+                    }
+                    _ => {
+                        absent_below(self.paths, &mut self.walker.places, position.frame.node);
+                        if !self.leave(position) {
+                            return false;
+                        }
+                    }
+                }
+                if !many && self.is_known() {
+                    return self.pause(position.frame, position.at);
+                }
+                if position.frame.left == 0 {
+                    return true;
+                }
+            }
+            mask = u64::MAX;
+            chunk += 1;
+        }
+    }
+
+    /// Takes the key before a colon.
+    #[inline(always)]
+    fn key(&mut self, frame: &mut Frame, table: &'a Table, colon: usize) -> Met<'a> {
+        let Some(child) = self.child(table, colon) else {
+            return Met::Other;
+        };
+        let line = self.line;
+        let place = &mut self.walker.places[child.node as usize];
+        if place.start != UNKNOWN {
+            if MARKS {
+                self.marks[child.node as usize] = true;
+            }
+            return Met::Other;
+        }
+        if !MARKS {
+            frame.left -= 1;
+        }
+        let mut value = colon + 1;
+        if line.get(value).is_some_and(|byte| is_space(*byte)) {
+            value = skip_space(line, value);
+        }
+        let Some(first) = line.get(value) else {
+            return Met::Value;
+        };
+        place.start = narrow(value);
+        // The end of a string is near in the masks; other ends are looked for when they are asked for.
+        if *first == b'"' && child.wanted {
+            let end = match self.walker.index.quote_in_chunk(value + 1) {
+                Some(quote) => narrow(quote + 1),
+                None => self.walker.string_end(line, value),
+            };
+            self.walker.places[child.node as usize].end = end;
+        }
+        if child.has_children {
+            if *first == b'{' {
+                return Met::Object(child, value);
+            }
+            absent_below(self.paths, &mut self.walker.places, child.node);
+        }
+        Met::Value
+    }
+
+    /// The walk goes on here when more is asked for.
+    #[inline(always)]
+    fn pause(&mut self, frame: Frame, at: usize) -> bool {
+        self.walker.open.push(frame);
+        self.walker.at = at;
+        false
     }
 
     #[inline(always)]
     fn is_known(&self) -> bool {
-        self.duplicates.is_none() && self.walker.places[self.target].start != UNKNOWN
+        !MARKS && self.walker.places[self.target].start != UNKNOWN
     }
 
     /// The child whose key stands before the colon.
     #[inline(always)]
-    fn child(&mut self, node: u32, lengths: u64, colon: usize) -> Option<u32> {
-        const CLOSING: u64 = 1 << 62;
-        let line = self.line;
-        let index = &self.walker.index;
-        let escapes = index.has_backslash();
-        // Nearly always the key is less than 60 bytes long, and its closing quote stands right before the colon.
-        let quotes = index.quotes_up_to(colon);
-        let before = quotes & (CLOSING - 1);
-        let key = if quotes & CLOSING != 0 && before != 0 {
-            let distance = before.leading_zeros() as usize;
-            if lengths >> (distance - 2) & 1 == 0 && !escapes {
-                return None;
-            }
-            line.get(colon - distance + 1..colon - 1)?
-        } else {
-            key_before(index, line, colon)?
-        };
-        if escapes && key.contains(&b'\\') {
-            let decoded = &mut self.walker.key;
-            decoded.clear();
-            text::unescape(key, decoded);
-            return self.paths.child(node, decoded);
+    fn child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
+        if !self.walker.index.has_backslash()
+            && let Ok(child) = self.paths.child_before(table, self.line, colon)
+        {
+            return child;
         }
-        self.paths.child(node, key)
+        self.any_child(table, colon)
     }
 
-    /// Notes the value of a key met for the first time; true when it is an object to walk into.
-    #[inline(always)]
-    fn meet<V: Vector>(&mut self, v: V, child: u32, value: usize) -> bool {
-        let line = self.line;
-        let Some(first) = line.get(value) else {
-            return false;
-        };
-        let place = &mut self.walker.places[child as usize];
-        place.start = narrow(value);
-        // The end of a string is near in the masks; other ends are looked for when they are asked for.
-        if *first == b'"' && self.paths.is_wanted(child) {
-            let quote = self.walker.index.quote_from(v, line, value + 1);
-            place.end = narrow(quote.map_or(line.len(), |quote| quote + 1));
+    /// As [`Self::child`], of any key.
+    #[inline(never)]
+    fn any_child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
+        let mut key = key_before(&self.walker.index, self.line, colon)?;
+        let decoded = &mut self.walker.key;
+        if key.contains(&b'\\') {
+            decoded.clear();
+            text::unescape(key, decoded);
+            key = decoded;
         }
-        if self.paths.children(child).is_empty() {
-            return false;
-        }
-        if *first == b'{' {
-            return true;
-        }
-        absent_below(self.paths, &mut self.walker.places, child);
-        false
+        self.paths.child(table, key)
     }
 
     #[inline(always)]
     fn frame(&self, node: u32) -> Frame {
         Frame {
             node,
-            left: if self.duplicates.is_some() {
+            left: if MARKS {
                 NEVER_DONE
             } else {
                 narrow(self.paths.children(node).len())
@@ -414,24 +476,18 @@ impl Walk<'_> {
         }
     }
 
-    fn mark_duplicate(&mut self, child: u32) {
-        if let Some(marks) = &mut self.duplicates {
-            marks[child as usize] = true;
-        }
-    }
-
     /// The line ended within an object, as no valid line does: what was not met is not there.
     #[cold]
-    fn abandon(&mut self, frame: Frame) {
+    fn abandon(&mut self, frame: Frame) -> bool {
         self.walker.open.push(frame);
         while let Some(frame) = self.walker.open.pop() {
             absent_below(self.paths, &mut self.walker.places, frame.node);
         }
+        false
     }
 }
 
-/// The key before a colon, when it is long or has white space behind it.
-#[cold]
+/// The key before a colon.
 fn key_before<'a>(index: &Index, line: &'a [u8], colon: usize) -> Option<&'a [u8]> {
     let mut close = colon.checked_sub(1)?;
     while is_space(line[close]) {
@@ -454,10 +510,30 @@ fn absent_below(paths: &Paths, places: &mut [Place], node: u32) {
 
 /// Behind the number or literal at `start`.
 fn scalar_end(line: &[u8], start: usize) -> usize {
-    let length = line[start..]
+    let mut at = start;
+    while let Some(eight) = line.get(at..).and_then(<[u8]>::first_chunk) {
+        let ends = scalar_ends(u64::from_le_bytes(*eight));
+        if ends != 0 {
+            return at + ends.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let length = line[at..]
         .iter()
         .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
-    length.map_or(line.len(), |length| start + length)
+    length.map_or(line.len(), |length| at + length)
+}
+
+/// The top bit of the first byte that is a comma, a closing bracket or white space, and maybe of bytes behind it.
+#[inline(always)]
+fn scalar_ends(eight: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    // A difference borrows from the bytes behind only where a byte is below what is taken from it.
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & TOPS;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    // Set bit 5 makes curly brackets of square ones.
+    is(eight, b',') | is(eight | (ONES * 0x20), b'}') | below(eight, b' ' + 1)
 }
 
 #[inline(always)]
