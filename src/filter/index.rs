@@ -84,8 +84,8 @@ impl Index {
             if self.ready * CHUNK_BYTES >= line.len() {
                 return false;
             }
-            // As much again as there is: a walk that goes far makes few calls, one that ends early few masks.
-            let groups = (self.ready / GROUP_CHUNKS).max(1);
+            // Twice as much as there is: a walk that goes far makes few calls, one that ends early few masks.
+            let groups = (self.ready / GROUP_CHUNKS * 2).max(1);
             let job = Extend {
                 index: self,
                 line,

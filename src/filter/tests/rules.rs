@@ -454,3 +454,49 @@ fn a_drop_counts_only_without_equal_keys_on_the_way() {
         }
     }
 }
+
+#[test]
+fn a_text_with_escapes_is_found_where_its_bytes_are_searched_first() {
+    let equals = Expr::Compare(Compare::Equal, at(&["name"]), text("needle"));
+    let begins = Expr::Text(TextTest::StartsWith, at(&["name"]), text("need"));
+    let program = Program::compile(
+        [equals, begins]
+            .map(|condition| Rule {
+                condition,
+                polarity: Polarity::Deliver,
+            })
+            .into(),
+    );
+    let labels = no_labels();
+    let padding = "x".repeat(1000);
+    // Name, and which rules match it.
+    let names = [
+        ("other", [false, false]),
+        ("needle", [true, true]),
+        ("\\u006eeedle", [true, true]),
+        ("needl\\u0065s", [false, true]),
+        ("a needle", [false, false]),
+        ("n\\\\eedle", [false, false]),
+    ];
+    for level in levels() {
+        let mut evaluator = Evaluator::with_level(level);
+        // Enough others between them that the search pays by then, and in turn is not made.
+        for round in 0..500 {
+            let (name, expected) = if round % 7 == 6 {
+                names[round % names.len()]
+            } else {
+                names[0]
+            };
+            let line = format!(r#"{{"padding":"{padding}","name":"{name}"}}"#);
+            let event = Event {
+                line: line.as_bytes(),
+                labels: &labels,
+                received: Timestamp(0),
+            };
+            let mut evaluation = evaluator.begin(&program, event);
+            for (rule, expected) in expected.into_iter().enumerate() {
+                assert_eq!(evaluation.matches(rule), expected, "{name}, event {round}");
+            }
+        }
+    }
+}

@@ -154,6 +154,65 @@ fn values_across_the_edges_of_groups_are_found() {
 }
 
 #[test]
+fn keys_are_told_apart_by_every_byte() {
+    let near = |middle: &str| format!("beginning{middle}and the end");
+    let mut keys: Vec<String> = (0..20)
+        .map(|length| "k".repeat(length))
+        .chain((0..20).map(|length| format!("{}ype", "t".repeat(length))))
+        .chain([near("-one-"), near("-two-"), near("-one"), "x".repeat(200)])
+        .collect();
+    keys.sort();
+    for (asked, wanted) in [
+        (1, false),
+        (3, false),
+        (keys.len(), false),
+        (keys.len(), true),
+    ] {
+        for first in 0..keys.len() {
+            // With and without the others among the children, and among the keys of the line.
+            let asked: Vec<&str> = (keys.iter().cycle().skip(first).take(asked))
+                .map(String::as_str)
+                .collect();
+            let members = keys.iter().enumerate();
+            let members: Vec<String> = members
+                .filter(|(_, key)| !wanted || **key != asked[0])
+                .map(|(at, key)| format!("\"{key}\":{at}"))
+                .collect();
+            let line = format!("{{{}}}", members.join(","));
+            let expected = |key: &str| {
+                let at = keys.iter().position(|one| one == key)?;
+                (!wanted || key != asked[0]).then(|| at.to_string())
+            };
+            let values: Vec<Option<String>> = asked.iter().map(|key| expected(key)).collect();
+            let paths: Vec<[&str; 1]> = asked.iter().map(|key| [*key]).collect();
+            let rows: Vec<(&[&str], Option<&str>)> = (paths.iter().zip(&values))
+                .map(|(path, value)| (path.as_slice(), value.as_deref()))
+                .collect();
+            check(&line, &rows);
+        }
+    }
+}
+
+#[test]
+fn numbers_and_words_end_where_they_end() {
+    for value in [
+        "1",
+        "-1.5e+300",
+        "12345678",
+        "123456789",
+        "12345678901234567",
+        "true",
+        "null",
+    ] {
+        for end in ["}", ",\"b\":[]}", " }", "\t,\"b\":1}", "\n}", "\r\n}"] {
+            let line = format!("{{\"a\":{value}{end}");
+            check(&line, &[(&["a"], Some(value))]);
+            check(&format!("{{\"o\":{line}}}"), &[(&["o", "a"], Some(value))]);
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_no_object_end_in_some_answer() {
     let lines: &[&[u8]] = &[
         b"",
