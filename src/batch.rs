@@ -74,7 +74,7 @@ pub struct Selected {
     pub taken: Arc<Bitmap>,
     /// Raw bytes of the events taken, line ends included.
     pub taken_bytes: u64,
-    /// Raw lines of all events taken, and of others, when they are at hand.
+    /// Raw lines of the events taken, and of no others, when they are at hand.
     pub lines: Option<Arc<KeptLines>>,
 }
 

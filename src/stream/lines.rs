@@ -120,6 +120,14 @@ impl BlockLines {
             use_run(self.of_block(&part.block)?);
             return Ok(());
         }
+        if let Some(Selected {
+            lines: Some(own), ..
+        }) = part.selected.as_deref()
+            && part.range == part.block.range()
+        {
+            use_run(&own.bytes);
+            return Ok(());
+        }
         let mut run = Vec::new();
         self.each_line(part, |line| {
             // A run that goes on is a copy into warm memory; what follows is compression.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::batch::{Compression, CursorState};
+use crate::batch::{Compression, CursorState, Selected};
 use crate::block::codec::{CompressionLevel, best_codec};
+use crate::block::verdicts::{Bitmap, KeptLine, KeptLines};
 use crate::block::{Block, CodecId};
 use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
@@ -23,7 +24,59 @@ struct Journal {
     gaps: Vec<OffsetRange>,
     /// First offsets of the blocks that are not for the stream.
     passed: Vec<Offset>,
+    /// What the stream takes; `None`: everything.
+    rule: Option<Rule>,
     end: Offset,
+}
+
+/// A rule and a sampling by the offset alone, with the lines of some blocks kept beside them.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    matched: u64,
+    sampled: u64,
+    kept: u64,
+}
+
+impl Rule {
+    fn matches(self, offset: u64) -> bool {
+        offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 15 < self.matched
+    }
+
+    fn takes(self, offset: u64) -> bool {
+        self.matches(offset) && offset.wrapping_mul(0xd134_2543_de82_ef95) >> 32 & 15 < self.sampled
+    }
+
+    fn select(self, block: &Block) -> Arc<Selected> {
+        let bitmap = |is_set: &dyn Fn(u64) -> bool| {
+            let mut bitmap = Bitmap::none(block.events);
+            (0..block.events)
+                .filter(|event| is_set(block.first.0 + u64::from(*event)))
+                .for_each(|event| bitmap.set(event));
+            Arc::new(bitmap)
+        };
+        let taken = bitmap(&|offset| self.takes(offset));
+        let mut own = KeptLines::default();
+        let mut bytes = Vec::new();
+        for event in taken.iter(0..block.events) {
+            bytes.extend_from_slice(line(block.first.0 + u64::from(event)).as_bytes());
+            own.lines.push(KeptLine {
+                event,
+                end: u32::try_from(bytes.len()).expect("small"),
+            });
+        }
+        let taken_bytes = bytes.len() as u64;
+        own.bytes = bytes.into();
+        Arc::new(Selected {
+            matched: bitmap(&|offset| self.matches(offset)),
+            taken,
+            taken_bytes,
+            lines: block
+                .first
+                .0
+                .is_multiple_of(self.kept)
+                .then(|| Arc::new(own)),
+        })
+    }
 }
 
 fn line(offset: u64) -> String {
@@ -39,6 +92,7 @@ fn journal(shape: &[(u32, bool, bool)]) -> Journal {
         blocks: Vec::new(),
         gaps: Vec::new(),
         passed: Vec::new(),
+        rule: None,
         end: Offset(0),
     };
     let mut segment = 0;
@@ -175,7 +229,12 @@ fn run(
                     Some(batch.id.range)
                 );
                 let parcel = encoder.encode(&batch, compression, None).expect("readable");
-                check_body(&parcel.body, compression, batch.id.range);
+                if parcel.events == 0 {
+                    // A half of a split of which nothing is taken; it is not sent.
+                    running.delivered(0, Vec::new(), now);
+                    continue;
+                }
+                check_body(&parcel.body, compression, journal, batch.id.range);
                 let mut crash = false;
                 match replies.next().unwrap_or(Reply::Accept) {
                     Reply::Accept => {
@@ -213,7 +272,8 @@ fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
         if journal.passed.contains(&block.first) {
             lane.pass(Arc::clone(block), now);
         } else {
-            lane.read(Arc::clone(block), None, now);
+            let selected = journal.rule.map(|rule| rule.select(block));
+            lane.read(Arc::clone(block), selected, now);
         }
     } else if let Some(gap) = journal.gaps.iter().find(|gap| holds(**gap)) {
         let range = OffsetRange {
@@ -227,9 +287,12 @@ fn read(journal: &Journal, offset: Offset, lane: &mut Lane, now: Duration) {
     }
 }
 
-fn check_body(body: &[Bytes], compression: Compression, range: OffsetRange) {
+fn check_body(body: &[Bytes], compression: Compression, journal: &Journal, range: OffsetRange) {
     let body = body.concat();
-    let expected: String = (range.first.0..range.end.0).map(line).collect();
+    let is_taken = |offset: &u64| journal.rule.is_none_or(|rule| rule.takes(*offset));
+    let offsets = (range.first.0..range.end.0).filter(is_taken);
+    let expected: String = offsets.map(line).collect();
+    assert!(!expected.is_empty(), "a batch of nothing is not sent");
     let mut text = String::new();
     match compression {
         Compression::Identity => text = String::from_utf8(body).expect("text"),
@@ -396,6 +459,46 @@ proptest! {
         let lost: u64 = journal.gaps.iter().map(|gap| gap.events()).sum();
         prop_assert_eq!(state.counts.filtered, filtered);
         prop_assert_eq!(state.counts.delivered + filtered + lost, journal.end.0);
+        prop_assert_eq!(state.cursor, journal.end);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_rule_and_sampling_take_arrives_in_order_and_the_rest_is_counted(
+        shape in proptest::collection::vec((1..400_u32, proptest::bool::weighted(0.2), proptest::bool::weighted(0.1)), 0..20),
+        bytes_max in 200..40_000_u64,
+        records_max in proptest::option::of(1..900_u64),
+        replies in proptest::collection::vec(reply(), 0..40),
+        (matched, sampled, kept) in (0..17_u64, 0..17_u64, 1..3_u64),
+        gzip in any::<bool>(),
+    ) {
+        let mut journal = journal(&shape);
+        let rule = Rule { matched, sampled, kept };
+        journal.rule = Some(rule);
+        let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max };
+        let compression = if gzip { Compression::Gzip } else { Compression::Identity };
+        let (got, state) = run(&journal, limits, &replies, &[], compression);
+        let offsets = || journal.blocks.iter().flat_map(|block| block.range().first.0..block.range().end.0);
+        let count = |is_so: &dyn Fn(u64) -> bool| offsets().filter(|offset| is_so(*offset)).count() as u64;
+        // The rule decides by the offset alone, so the ranges say which events arrived.
+        let mut arrived: Vec<u64> = got
+            .batches
+            .iter()
+            .flat_map(|(_, range)| (range.first.0..range.end.0).filter(|offset| rule.takes(*offset)))
+            .collect();
+        arrived.sort_unstable();
+        arrived.dedup();
+        let expected: Vec<u64> = offsets().filter(|offset| rule.takes(*offset)).collect();
+        prop_assert_eq!(arrived, expected);
+        prop_assert_eq!(state.counts.delivered, count(&|offset| rule.takes(offset)));
+        prop_assert_eq!(state.counts.filtered, count(&|offset| !rule.matches(offset)));
+        prop_assert_eq!(
+            state.counts.sampled_out,
+            count(&|offset| rule.matches(offset) && !rule.takes(offset))
+        );
         prop_assert_eq!(state.cursor, journal.end);
     }
 }
