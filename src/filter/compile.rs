@@ -11,10 +11,10 @@
 use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 
+use super::line::number::Decimal;
+use super::line::paths::{PathId, Paths, is_same};
+use super::line::text::Search;
 use super::literal::{LITERAL_BYTES_MIN, RequiredLiteral};
-use super::number::Decimal;
-use super::paths::{PathId, Paths, is_same};
-use super::text::Search;
 use super::tree::{
     Arithmetic, Compare, Expr, Field, Function, Label, Literal, Place, Source, Subnet, Term,
     TextTest, Type,
@@ -39,7 +39,7 @@ pub struct Rule {
     pub polarity: Polarity,
 }
 
-/// Rules compiled together: one field table, one code. Immutable.
+/// Rules compiled together: one field table, one code. Never changes but for what it learns of its own cost.
 #[derive(Debug)]
 pub struct Program {
     pub(super) paths: Paths,

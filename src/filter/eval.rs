@@ -7,16 +7,16 @@
 use core::net::SocketAddr;
 use std::borrow::Cow;
 
-use super::array;
 use super::compile::{FieldId, Node, Operand, Polarity, Program, SourcePlan, TextFrom};
 use super::functions;
+use super::line::array;
+use super::line::number::{self, Decimal};
+use super::line::paths::PathId;
+use super::line::text::{self, Search};
+use super::line::walk::Walker;
 use super::literal::RequiredLiteral;
-use super::number::{self, Decimal};
-use super::paths::PathId;
-use super::text::{self, Search};
 use super::tree::{Compare, Label, TextTest, Type};
 use super::value::{self, Value, inside};
-use super::walk::Walker;
 use crate::event::Labels;
 use crate::os::simd::Level;
 use crate::position::Timestamp;

@@ -8,8 +8,8 @@ use core::net::{IpAddr, Ipv6Addr};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::number;
-use super::text;
+use super::line::number;
+use super::line::text;
 use super::time;
 use super::tree::{Arithmetic, Compare, Literal, Severity, Subnet, Type, severity_of};
 

@@ -355,3 +355,62 @@ fn a_reload_with_a_mistake_or_more_than_rules_changes_nothing_and_says_so() {
     status.assert_balanced();
     assert_eq!(status.inputs("excluded"), 1);
 }
+
+#[test]
+fn a_template_makes_every_event_what_the_destination_wants_and_nothing_masked_gets_out() {
+    const EVENTS: u64 = 1_500;
+    let text = "text = '{\"at\":$n,\"what\":\"$action by $who.name\"}'";
+    let fields = "fields = [\"n\", \"who.name as user\"]\n[stream.masked.template.mask]\nfields = [\"who.name\"]";
+    let config = [
+        NODE,
+        &stream("flat", "[stream.flat.template]\nshape = \"logdna\""),
+        &stream(
+            "own",
+            &format!("rule = \"$d.n % 2 == 0\"\n[stream.own.template]\n{text}"),
+        ),
+        &stream("masked", &format!("[stream.masked.template]\n{fields}")),
+    ]
+    .concat();
+    let line = |number: u64| {
+        format!(
+            "{{\"n\":{number},\"action\":\"iam.read\",\"who\":{{\"name\":\"user {number} \\\"q\\\"\"}},\"big\":1.50{number}e+01}}"
+        )
+    };
+    let stage = Stage::new();
+    let mut relay = stage.relay(&config);
+    let mut client = Client::connect(stage.http);
+    for start in (0..EVENTS).step_by(500) {
+        let body: String = (start..start + 500)
+            .map(|number| line(number) + "\n")
+            .collect();
+        let head = "X-Weir-Host: kms\r\nX-Weir-Application: audit\r\n";
+        assert_eq!(client.post(head, body.as_bytes()).body["accepted"], 500);
+    }
+    let status = drained(&mut relay, &["flat", "own", "masked"]);
+    assert_eq!(status.stream("own", "filtered"), EVENTS / 2);
+    let flat = lines_of(&stage, "flat");
+    assert_eq!(flat.len() as u64, EVENTS);
+    for record in &flat {
+        let number = number_of(record);
+        let value: Value = serde_json::from_str(record).expect("JSON");
+        assert_eq!(value["_line"], line(number), "the line as it came");
+        assert_eq!(
+            (&value["_host"], &value["_app"]),
+            (&"kms".into(), &"audit".into())
+        );
+        assert!(
+            record.contains(&format!("\"big\":1.50{number}e+01")),
+            "digits survive: {record}"
+        );
+    }
+    for record in lines_of(&stage, "own") {
+        let value: Value = serde_json::from_str(&record).expect("JSON");
+        let number = value["at"].as_u64().expect("a number");
+        assert!(number.is_multiple_of(2));
+        assert_eq!(value["what"], format!("iam.read by user {number} \"q\""));
+    }
+    for record in lines_of(&stage, "masked") {
+        let number = number_of(&record);
+        assert_eq!(record, format!("{{\"n\":{number},\"user\":\"***\"}}"));
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::super::number;
-use super::super::text::{self, Search};
+use super::super::line::number;
+use super::super::line::text::{self, Search};
 use super::super::tree::{Compare, Expr, Function, Literal, Place, Term, fold};
 use super::rules::check;
 use super::{number as digits, text as words};

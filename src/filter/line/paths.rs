@@ -12,7 +12,7 @@
 pub struct PathId(u32);
 
 impl PathId {
-    pub(super) fn index(self) -> usize {
+    pub(in crate::filter) fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -35,7 +35,7 @@ struct Node {
 
 /// The children of a node by their keys.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(in crate::filter) struct Table {
     /// A power of two; a child whose slot is taken is in the next that is free.
     slots: Box<[Slot]>,
     /// Chosen so that few children want the same slot, mostly none.
@@ -50,18 +50,18 @@ pub(super) struct Table {
 
 /// A child. Its key is here with its quotes, as it stands in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
+pub(in crate::filter) struct Slot {
     /// Its [`ending`]; 0 in a free slot.
     ending: u32,
-    pub(super) node: u32,
+    pub(in crate::filter) node: u32,
     /// Bytes of the key and its quotes.
     quoted_bytes: u32,
     /// Bits of `first` above them.
     other_bits: u8,
     /// A path ends here.
-    pub(super) wanted: bool,
+    pub(in crate::filter) wanted: bool,
     /// It has children.
-    pub(super) has_children: bool,
+    pub(in crate::filter) has_children: bool,
     /// The first eight of them, and above them 0.
     first: u64,
     /// The last eight of them, if they are that many.
@@ -87,7 +87,7 @@ const SLOTS_MIN: usize = 16;
 const MANY: usize = 8;
 
 /// The root: the path without keys.
-pub(super) const ROOT: u32 = 0;
+pub(in crate::filter) const ROOT: u32 = 0;
 
 impl Default for Paths {
     fn default() -> Self {
@@ -132,7 +132,7 @@ impl Paths {
     }
 
     /// The nodes of a path from its end up to, and without, the root.
-    pub(super) fn way(&self, path: PathId) -> impl Iterator<Item = usize> {
+    pub(in crate::filter) fn way(&self, path: PathId) -> impl Iterator<Item = usize> {
         let mut at = path.0;
         std::iter::from_fn(move || {
             let node = at;
@@ -142,28 +142,28 @@ impl Paths {
     }
 
     /// Nodes, of which the root is the first.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::filter) fn len(&self) -> usize {
         self.nodes.len()
     }
 
     /// So many that of most events several are asked for.
-    pub(super) fn are_many(&self) -> bool {
+    pub(in crate::filter) fn are_many(&self) -> bool {
         self.nodes.len() > MANY
     }
 
     #[inline(always)]
-    pub(super) fn children(&self, node: u32) -> &[u32] {
+    pub(in crate::filter) fn children(&self, node: u32) -> &[u32] {
         &self.nodes[node as usize].children
     }
 
     /// The children of a node by their keys.
     #[inline(always)]
-    pub(super) fn table(&self, node: u32) -> &Table {
+    pub(in crate::filter) fn table(&self, node: u32) -> &Table {
         &self.nodes[node as usize].table
     }
 
     /// The child in `table` with this decoded key.
-    pub(super) fn child<'t>(&self, table: &'t Table, key: &[u8]) -> Option<&'t Slot> {
+    pub(in crate::filter) fn child<'t>(&self, table: &'t Table, key: &[u8]) -> Option<&'t Slot> {
         let ending = ending(key);
         (0..=table.distance_max)
             .map(|distance| table.slot(ending, distance))
@@ -173,7 +173,7 @@ impl Paths {
     /// The child whose key, without escapes, ends with its quote right before the colon. `Err` when the key cannot be
     /// read this way: behind white space, or near an end of the line.
     #[inline(always)]
-    pub(super) fn child_before<'t>(
+    pub(in crate::filter) fn child_before<'t>(
         &self,
         table: &'t Table,
         line: &[u8],
@@ -326,7 +326,7 @@ impl Table {
 
 /// A key that has to be read with more care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unread;
+pub(in crate::filter) struct Unread;
 
 /// Bytes of the words that begin and end a slot's key.
 const WORD_BYTES: usize = 8;
@@ -357,7 +357,7 @@ impl Node {
 
 /// Equality of short texts without a call.
 #[inline(always)]
-pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(in crate::filter) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }

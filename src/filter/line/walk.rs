@@ -123,7 +123,12 @@ impl Walker {
 
     /// As [`Self::find`]: the bytes, none when the path is not there.
     #[inline(always)]
-    pub(super) fn value<'l>(&mut self, paths: &Paths, line: &'l [u8], path: PathId) -> &'l [u8] {
+    pub(in crate::filter) fn value<'l>(
+        &mut self,
+        paths: &Paths,
+        line: &'l [u8],
+        path: PathId,
+    ) -> &'l [u8] {
         let place = self.places[path.index()];
         if place.end != 0
             && let Some(value) = line.get(place.start as usize..place.end as usize)
@@ -153,13 +158,13 @@ impl Walker {
 
     /// Bytes of the line whose masks were made, rounded up.
     #[inline]
-    pub(super) fn walked_bytes(&self) -> usize {
+    pub(in crate::filter) fn walked_bytes(&self) -> usize {
         self.index.ready_bytes()
     }
 
     /// True when what was walked over has a backslash; a value found without has no escapes.
     #[inline]
-    pub(super) fn has_backslash(&self) -> bool {
+    pub(in crate::filter) fn has_backslash(&self) -> bool {
         self.index.has_backslash()
     }
 
@@ -208,7 +213,12 @@ impl Walker {
     }
 
     /// Marks the nodes whose key the object on their way holds twice. Fields are found anew afterwards.
-    pub(super) fn duplicates(&mut self, paths: &Paths, line: &[u8], marks: &mut Vec<bool>) {
+    pub(in crate::filter) fn duplicates(
+        &mut self,
+        paths: &Paths,
+        line: &[u8],
+        marks: &mut Vec<bool>,
+    ) {
         marks.clear();
         marks.resize(paths.len(), false);
         self.restart(paths, line);

@@ -12,7 +12,7 @@ const GROUP_BYTES: usize = GROUP_CHUNKS * CHUNK_BYTES;
 
 /// The masks of one line, as far as they have been asked for. The memory is used again for the next line.
 #[derive(Default)]
-pub(super) struct Index {
+pub(in crate::filter) struct Index {
     /// The masks of chunk `c` are in place `c + 1`, so that there are some before each.
     chunks: Vec<Masks>,
     /// Chunks that belong to this line; those behind are of earlier lines.
@@ -44,7 +44,7 @@ const SOUGHT: [(u8, u8); 5] = [(0, b'"'), (0, b'\\'), (0, b':'), (0x20, b'{'), (
 impl Index {
     /// Turns to a line of this length.
     #[inline]
-    pub(super) fn reset(&mut self, line_bytes: usize) {
+    pub(in crate::filter) fn reset(&mut self, line_bytes: usize) {
         self.ready = 0;
         self.in_string = 0;
         self.after_escape = 0;
@@ -57,23 +57,28 @@ impl Index {
 
     /// True when a backslash is in what is ready.
     #[inline(always)]
-    pub(super) fn has_backslash(&self) -> bool {
+    pub(in crate::filter) fn has_backslash(&self) -> bool {
         self.backslash
     }
 
     /// Bytes of what is ready, beyond the end of the line possibly.
-    pub(super) fn ready_bytes(&self) -> usize {
+    pub(in crate::filter) fn ready_bytes(&self) -> usize {
         self.ready * CHUNK_BYTES
     }
 
     #[inline(always)]
-    pub(super) fn is_ready(&self, word: usize) -> bool {
+    pub(in crate::filter) fn is_ready(&self, word: usize) -> bool {
         word < self.ready
     }
 
     /// Makes `word` ready; false when the line ends before it.
     #[inline(always)]
-    pub(super) fn reach(&mut self, level: Option<Level>, line: &[u8], word: usize) -> bool {
+    pub(in crate::filter) fn reach(
+        &mut self,
+        level: Option<Level>,
+        line: &[u8],
+        word: usize,
+    ) -> bool {
         word < self.ready || self.extend_to(level, line, word)
     }
 
@@ -146,12 +151,12 @@ impl Index {
 
     /// Colons and brackets of a ready word.
     #[inline(always)]
-    pub(super) fn stops(&self, word: usize) -> u64 {
+    pub(in crate::filter) fn stops(&self, word: usize) -> u64 {
         self.chunks[word + 1].stop
     }
 
     /// The last quote before `at`, which is ready.
-    pub(super) fn quote_before(&self, at: usize) -> Option<usize> {
+    pub(in crate::filter) fn quote_before(&self, at: usize) -> Option<usize> {
         let mut word = at / CHUNK_BYTES;
         let mut bits = self.chunks.get(word + 1)?.quote & !(u64::MAX << (at % CHUNK_BYTES));
         while bits == 0 {
@@ -163,7 +168,7 @@ impl Index {
 
     /// The first quote from `at` on in its chunk, if that is ready and has one.
     #[inline(always)]
-    pub(super) fn quote_in_chunk(&self, at: usize) -> Option<usize> {
+    pub(in crate::filter) fn quote_in_chunk(&self, at: usize) -> Option<usize> {
         let chunk = at / CHUNK_BYTES;
         let bits = self.chunks.get(chunk + 1)?.quote >> (at % CHUNK_BYTES);
         (chunk < self.ready && bits != 0).then(|| at + bits.trailing_zeros() as usize)
@@ -171,7 +176,7 @@ impl Index {
 
     /// The first quote from `at` on.
     #[inline(never)]
-    pub(super) fn quote_from(
+    pub(in crate::filter) fn quote_from(
         &mut self,
         level: Option<Level>,
         line: &[u8],
@@ -192,7 +197,7 @@ impl Index {
 
     /// Behind the bracket that closes the outermost of `depth` containers, at least one, that `at` is within.
     #[inline(always)]
-    pub(super) fn skip_containers(
+    pub(in crate::filter) fn skip_containers(
         &mut self,
         level: Option<Level>,
         line: &[u8],
@@ -246,7 +251,7 @@ impl Job for Extend<'_> {
 
 /// Runs a job with the instructions of a level; without one, portably.
 #[inline(always)]
-pub(super) fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
+pub(in crate::filter) fn run<J: Job>(level: Option<Level>, job: J) -> J::Output {
     match level {
         Some(level) => level.run(job),
         None => job.run(Portable),

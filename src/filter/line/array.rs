@@ -5,14 +5,14 @@
 //! by byte.
 
 /// Elements of the array that `raw` is, brackets included.
-pub(super) fn elements(raw: &[u8]) -> Elements<'_> {
+pub(in crate::filter) fn elements(raw: &[u8]) -> Elements<'_> {
     Elements {
         rest: raw.strip_prefix(b"[").unwrap_or_default(),
     }
 }
 
 /// See [`elements`].
-pub(super) struct Elements<'a> {
+pub(in crate::filter) struct Elements<'a> {
     rest: &'a [u8],
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use memchr::memmem::Finder;
 
-use super::tree::{Place, Term, fold};
+use crate::filter::tree::{Place, Term, fold};
 
 /// Appends the characters that the inside of a JSON string stands for, as UTF-8.
 pub fn unescape(raw: &[u8], out: &mut Vec<u8>) {
@@ -34,7 +34,7 @@ pub fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// As [`unescaped`], as a `str`; bytes that are no UTF-8 become U+FFFD.
-pub(super) fn unescaped_str(raw: &[u8]) -> Cow<'_, str> {
+pub(in crate::filter) fn unescaped_str(raw: &[u8]) -> Cow<'_, str> {
     match unescaped(raw) {
         Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
         Cow::Owned(bytes) => Cow::Owned(match String::from_utf8(bytes) {
@@ -93,7 +93,7 @@ fn code_unit(rest: &[u8]) -> Option<u32> {
 }
 
 /// [`fold`] of every character.
-pub(super) fn folded(text: &[u8]) -> Vec<u8> {
+pub(in crate::filter) fn folded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -107,7 +107,7 @@ pub(super) fn folded(text: &[u8]) -> Vec<u8> {
 
 /// A term made ready to be looked for.
 #[derive(Debug, Clone)]
-pub(super) struct Search {
+pub(in crate::filter) struct Search {
     /// The term, folded when case does not matter.
     term: Box<[u8]>,
     place: Place,
@@ -128,7 +128,7 @@ enum Way {
 }
 
 impl Search {
-    pub(super) fn new(term: &Term) -> Self {
+    pub(in crate::filter) fn new(term: &Term) -> Self {
         let text = term.text.as_bytes();
         let is_word = |character: Option<char>| character.is_some_and(is_word_character);
         let (folded, way) = if !term.ignore_case {
@@ -152,12 +152,12 @@ impl Search {
     }
 
     /// The term, if its case matters.
-    pub(super) fn exact(&self) -> Option<&[u8]> {
+    pub(in crate::filter) fn exact(&self) -> Option<&[u8]> {
         matches!(self.way, Way::Exact(_)).then_some(&*self.term)
     }
 
     /// True when the term stands in `text` where it has to.
-    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+    pub(in crate::filter) fn is_in(&self, text: &[u8]) -> bool {
         match &self.way {
             Way::Folded(finder) => {
                 // The term has a letter that is not ASCII, and folding makes none.

@@ -8,27 +8,27 @@ use std::cmp::Ordering;
 
 /// A number of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(in crate::filter) struct Decimal {
     text: Box<str>,
     integer: Option<i64>,
 }
 
 impl Decimal {
-    pub(super) fn new(text: &str) -> Self {
+    pub(in crate::filter) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
             integer: integer(text.as_bytes()),
         }
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::filter) fn text(&self) -> &str {
         &self.text
     }
 }
 
 /// How a number of an event stands to one of a rule.
 #[inline]
-pub(super) fn compare_with(number: &[u8], decimal: &Decimal) -> Ordering {
+pub(in crate::filter) fn compare_with(number: &[u8], decimal: &Decimal) -> Ordering {
     match (integer(number), decimal.integer) {
         (Some(one), Some(other)) => one.cmp(&other),
         _ => compare(number, decimal.text.as_bytes()),
@@ -36,7 +36,7 @@ pub(super) fn compare_with(number: &[u8], decimal: &Decimal) -> Ordering {
 }
 
 /// How two numbers in JSON's form, possibly without digits they need not have, stand to each other.
-pub(super) fn compare(one: &[u8], other: &[u8]) -> Ordering {
+pub(in crate::filter) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     if let (Some(one), Some(other)) = (integer(one), integer(other)) {
         return one.cmp(&other);
     }
@@ -163,7 +163,7 @@ fn length(bytes: usize) -> i128 {
 }
 
 /// True when `text` is a number by JSON's grammar, and nothing else.
-pub(super) fn is_json(text: &[u8]) -> bool {
+pub(in crate::filter) fn is_json(text: &[u8]) -> bool {
     let rest = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits_of(rest);
     if whole == 0 || (whole > 1 && rest[0] == b'0') {
@@ -193,6 +193,6 @@ fn digits_of(text: &[u8]) -> usize {
 }
 
 /// The number as a float: the nearest, infinite when too large.
-pub(super) fn to_f64(text: &str) -> f64 {
+pub(in crate::filter) fn to_f64(text: &str) -> f64 {
     text.parse().unwrap_or(f64::NAN)
 }
