@@ -404,7 +404,7 @@ fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
         .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
     let mut held = Vec::with_capacity(N);
     for _ in 0..N {
-        let none = || io::Error::new(io::ErrorKind::AddrInUse, "no free port on loopback");
+        let none = || io::Error::new(ErrorKind::AddrInUse, "no free port on loopback");
         held.push(listeners.next().ok_or_else(none)?);
     }
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];

@@ -63,29 +63,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let hold = self.read_hold(&section);
         let batch = read_batch(section.section("batch", &keys::stream::BATCH));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
-        let sink = match (section.has("http"), section.has("file")) {
-            (true, false) => self.read_http(&section).map(SinkSettings::Http),
-            (false, true) => self.read_file(&section, files).map(SinkSettings::File),
-            (true, true) => {
-                self.report.say(
-                    &section.place(),
-                    "has two destinations, http and file; keep one, and give the other a stream \
-                     of its own",
-                );
-                self.read_http(&section);
-                self.read_file(&section, files);
-                None
-            }
-            (false, false) => {
-                self.report.missing(
-                    &section.place(),
-                    format!(
-                        "has no destination; write [stream.{name}.http] or [stream.{name}.file]"
-                    ),
-                );
-                None
-            }
-        };
+        let sink = self.read_sink(&section, &name, files);
         let place_of_template = section.section_place("template");
         section.finish();
         let (take, template) = (take?, template?);
@@ -120,6 +98,37 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             retry: retry?,
             sink: sink?,
         })
+    }
+
+    fn read_sink(
+        &self,
+        section: &Section<'_, '_>,
+        name: &str,
+        files: &mut Vec<Given<PathBuf>>,
+    ) -> Option<SinkSettings> {
+        match (section.has("http"), section.has("file")) {
+            (true, false) => self.read_http(section).map(SinkSettings::Http),
+            (false, true) => self.read_file(section, files).map(SinkSettings::File),
+            (true, true) => {
+                self.report.say(
+                    &section.place(),
+                    "has two destinations, http and file; keep one, and give the other a stream \
+                     of its own",
+                );
+                self.read_http(section);
+                self.read_file(section, files);
+                None
+            }
+            (false, false) => {
+                self.report.missing(
+                    &section.place(),
+                    format!(
+                        "has no destination; write [stream.{name}.http] or [stream.{name}.file]"
+                    ),
+                );
+                None
+            }
+        }
     }
 
     fn read_hold(&self, section: &Section<'_, '_>) -> Option<HoldPolicy> {

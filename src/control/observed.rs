@@ -77,7 +77,7 @@ pub enum ObservedKind {
 }
 
 /// A journal and its shard.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ObservedJournal {
     /// The journal.
     pub id: JournalId,
@@ -92,7 +92,7 @@ pub struct ObservedJournal {
 }
 
 /// A stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ObservedStream {
     /// Its name.
     pub name: Arc<str>,

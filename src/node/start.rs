@@ -20,8 +20,9 @@ use crate::control::observed::{
     Observed, ObservedInput, ObservedJournal, ObservedKind, ObservedStream,
 };
 use crate::ingest::settings::InputSettings;
-use crate::journal::internal::{InternalJournal, InternalRequest};
+use crate::journal::internal::{InternalCounters, InternalJournal, InternalRequest};
 use crate::journal::keeper::{Keeper, KeeperCounters, KeeperHandle, KeptJournal};
+use crate::journal::tail::Tail;
 use crate::journal::writer::Writer;
 use crate::metrics::latency::Latency;
 use crate::node::audit::{self, AuditParts};
@@ -70,7 +71,10 @@ impl OpenNode {
         // journals than the plan knows may ask for more than there is, and then goes without.
         let fixed = budget.take(plan.memory_bytes_fixed(journals.len()));
         let ledgers: Vec<_> = journals.iter().map(ledger_of).collect();
-        let internal_tail = Arc::clone(internal.tail());
+        let seen = InternalSeen {
+            counters: internal_counters,
+            tail: Arc::clone(internal.tail()),
+        };
         let recording = Recording::start(internal, &clock, identity.node, &ledgers)?;
         recording.tell_of_damage(&journals, findings);
         let ground = Ground {
@@ -83,20 +87,7 @@ impl OpenNode {
             rules,
         };
         let path = DataPath::start(&ground, recording.internal, journals, ledgers, lanes)?;
-        let observed = Arc::new(Observed {
-            clock: Arc::clone(&ground.clock),
-            data_dir: identity.dir.clone(),
-            inputs: path.inputs.iter().map(ServedInput::observed).collect(),
-            journals: path.observed_journals,
-            streams: path.observed_streams,
-            keeper: path.keeper_counters,
-            internal: internal_counters,
-            internal_tail,
-            budget: ground.budget.clone(),
-            exclusions: Arc::clone(&ground.rules.exclusions),
-            ready: Arc::default(),
-            codec: best_codec(CompressionLevel::FASTEST).name(),
-        });
+        let observed = Arc::new(observe(&ground, &identity, &path, seen));
         let (stop_control, control) = start_control(admin, &observed)?;
         let (stop_listening, listen) = start_listening(listeners, &path.inputs, &path.shards)?;
         findings::record(
@@ -127,6 +118,35 @@ impl OpenNode {
             _fixed: fixed,
             identity,
         })
+    }
+}
+
+/// What is seen of the internal journal.
+struct InternalSeen {
+    counters: Arc<InternalCounters>,
+    tail: Arc<Tail>,
+}
+
+/// What the control side sees.
+fn observe(
+    ground: &Ground,
+    identity: &Identity,
+    path: &DataPath,
+    internal: InternalSeen,
+) -> Observed {
+    Observed {
+        clock: Arc::clone(&ground.clock),
+        data_dir: identity.dir.clone(),
+        inputs: path.inputs.iter().map(ServedInput::observed).collect(),
+        journals: path.observed_journals.clone(),
+        streams: path.observed_streams.clone(),
+        keeper: Arc::clone(&path.keeper_counters),
+        internal: internal.counters,
+        internal_tail: internal.tail,
+        budget: ground.budget.clone(),
+        exclusions: Arc::clone(&ground.rules.exclusions),
+        ready: Arc::default(),
+        codec: best_codec(CompressionLevel::FASTEST).name(),
     }
 }
 

@@ -106,10 +106,9 @@ fn numbers(range: std::ops::Range<u64>, takes: impl Fn(u64) -> bool) -> BTreeSet
     range.filter(|number| takes(*number)).collect()
 }
 
-#[test]
-fn what_rules_take_is_delivered_and_the_rest_is_counted_under_its_reason() {
-    const EVENTS: u64 = 9_000;
-    let config = [
+/// Exclusion rules at the node, and a stream for each way to take a part.
+fn config_of_all_kinds() -> String {
+    [
         NODE,
         "[exclude.reads]\nquery = \"action:iam.read outcome:success\"\n\
          [exclude.idle]\nquery = \"action:iam.list\"\nactive = false\n\
@@ -126,16 +125,18 @@ fn what_rules_take_is_delivered_and_the_rest_is_counted_under_its_reason() {
             "rule = \"$d.action.matches(/^iam\\\\.(delete|update)$/)\"",
         ),
     ]
-    .concat();
-    let stage = Stage::new();
-    let mut relay = stage.relay(&config);
+    .concat()
+}
+
+/// Sends so many events, half of them over each kind of input.
+fn send_over_both(stage: &Stage, events: u64) {
     let mut sender = Sender::connect(stage.tcp);
     let mut client = Client::connect(stage.http);
-    for number in 0..EVENTS / 2 {
+    for number in 0..events / 2 {
         sender.send(event(number));
     }
-    sender.acked(EVENTS / 2);
-    for start in (EVENTS / 2..EVENTS).step_by(500) {
+    sender.acked(events / 2);
+    for start in (events / 2..events).step_by(500) {
         let body: String = (start..start + 500).map(event).collect();
         let answer = client.post("", body.as_bytes());
         assert_eq!(answer.body["accepted"], 500, "{:?}", answer.body);
@@ -145,9 +146,17 @@ fn what_rules_take_is_delivered_and_the_rest_is_counted_under_its_reason() {
                 .is_some_and(|excluded| excluded > 0)
         );
     }
+}
+
+#[test]
+fn what_rules_take_is_delivered_and_the_rest_is_counted_under_its_reason() {
+    const EVENTS: u64 = 9_000;
+    let stage = Stage::new();
+    let mut relay = stage.relay(&config_of_all_kinds());
+    send_over_both(&stage, EVENTS);
     let status = drained(&mut relay, &["all", "critical", "quiet", "half", "regex"]);
-    let is_read = |number: u64| number % 5 == 0 && number / 3 % 2 == 0;
-    let is_list = |number: u64| number % 5 == 4 && number % 3 == 0;
+    let is_read = |number: u64| number.is_multiple_of(5) && (number / 3).is_multiple_of(2);
+    let is_list = |number: u64| number % 5 == 4 && number.is_multiple_of(3);
     let stored = numbers(0..EVENTS, |number| !is_read(number) && !is_list(number));
     let reads = numbers(0..EVENTS, is_read).len();
     let excluded = EVENTS - stored.len() as u64;
@@ -228,38 +237,38 @@ fn config_of(generation: u64) -> String {
     .concat()
 }
 
-#[test]
-fn no_event_is_judged_by_half_a_rule_while_rules_change_under_load() {
-    let stage = Stage::new();
-    let mut relay = stage.relay(&config_of(0));
-    let (running, sent) = (AtomicBool::new(true), AtomicU64::new(0));
+/// An event with two words that a rule drops it by, and two that a rule takes it by.
+fn paired_event(number: u64) -> String {
     const WORDS: [(&str, &str); 4] = [
         ("red", "red"),
         ("red", "blue"),
         ("blue", "red"),
         ("blue", "blue"),
     ];
-    let line = |number: u64| {
-        let (drop_one, drop_two) = WORDS[(number % 4) as usize];
-        let (take_one, take_two) = WORDS[(number / 4 % 4) as usize];
-        format!(
-            "{{\"n\":{number},\"drop\":{{\"one\":\"{drop_one}\",\"two\":\"{drop_two}\"}},\
-             \"take\":{{\"one\":\"{take_one}\",\"two\":\"{take_two}\"}}}}\n"
-        )
-    };
+    let (drop_one, drop_two) = WORDS[(number % 4) as usize];
+    let (take_one, take_two) = WORDS[(number / 4 % 4) as usize];
+    format!(
+        "{{\"n\":{number},\"drop\":{{\"one\":\"{drop_one}\",\"two\":\"{drop_two}\"}},\
+         \"take\":{{\"one\":\"{take_one}\",\"two\":\"{take_two}\"}}}}\n"
+    )
+}
+
+/// Changes the rules so many times while events flow; how many were sent.
+fn change_rules_under_load(stage: &Stage, relay: &mut Relay, generations: u64) -> u64 {
+    let (running, sent) = (AtomicBool::new(true), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| {
             let mut sender = Sender::connect(stage.tcp);
             let mut number = 0;
             while running.load(Ordering::Relaxed) {
-                let lines: String = (number..number + 200).map(line).collect();
+                let lines: String = (number..number + 200).map(paired_event).collect();
                 sender.send(lines);
                 number += 200;
                 sender.acked(number);
                 sent.store(number, Ordering::Relaxed);
             }
         });
-        for generation in 1..=20 {
+        for generation in 1..=generations {
             let before = sent.load(Ordering::Relaxed);
             eventually("events flow", || {
                 sent.load(Ordering::Relaxed) > before + 1_000
@@ -273,10 +282,17 @@ fn no_event_is_judged_by_half_a_rule_while_rules_change_under_load() {
         running.store(false, Ordering::Relaxed);
         sending.join().expect("the sender ends well");
     });
-    let sent = sent.load(Ordering::Relaxed);
+    sent.into_inner()
+}
+
+#[test]
+fn no_event_is_judged_by_half_a_rule_while_rules_change_under_load() {
+    let stage = Stage::new();
+    let mut relay = stage.relay(&config_of(0));
+    let sent = change_rules_under_load(&stage, &mut relay, 20);
     // The rules of the last generation hold for what comes now.
     let mut sender = Sender::connect(stage.tcp);
-    (sent..sent + 16).for_each(|number| sender.send(line(number)));
+    (sent..sent + 16).for_each(|number| sender.send(paired_event(number)));
     sender.acked(16);
     let status = drained(&mut relay, &["all", "pair"]);
     assert_eq!(status.inputs("received"), sent + 16);
