@@ -313,7 +313,7 @@ fn values_that_mean_none_or_never_are_read_so() {
 #[test]
 fn the_default_memory_grows_with_the_machine() {
     let text = "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n";
-    for (cores, mebibytes) in [(1, 192), (2, 192), (8, 273), (64, 1729), (500, 1729)] {
+    for (cores, mebibytes) in [(1, 192), (2, 192), (8, 529), (64, 3777), (500, 3777)] {
         let environment = Environment {
             cores,
             ..environment()

@@ -175,6 +175,15 @@ impl Verdicts {
         Ok(Arc::clone(&known))
     }
 
+    /// Keeps lines beside the verdicts.
+    pub fn keep_lines(&self, lines: Arc<KeptLines>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Arc::new(KnownVerdicts {
+            verdicts: known.verdicts.clone(),
+            lines: Some(lines),
+        });
+    }
+
     /// Bytes of the lines that are kept.
     #[must_use]
     pub fn lines_bytes(&self) -> usize {

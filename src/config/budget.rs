@@ -59,11 +59,11 @@ impl Budget<'_, '_> {
         let (tail_size, pending_size) = (ByteSize(tail), ByteSize(pending));
         let mut parts = vec![
             Part {
-                // Lines kept beside blocks for streams with rules have as much room again as the tail;
+                // Lines kept beside blocks for streams with rules have twice the room of the tail;
                 // rules may come while the node runs.
-                bytes: journals * (2 * tail + pending),
+                bytes: journals * (3 * tail + pending),
                 words: format!(
-                    "{} x (2 x {tail_size} tail_bytes + {pending_size} pending_bytes)",
+                    "{} x (3 x {tail_size} tail_bytes + {pending_size} pending_bytes)",
                     plural(journals, "journal")
                 ),
             },

@@ -48,9 +48,9 @@ impl Plan {
     /// and the shards' open blocks and codecs.
     #[must_use]
     pub fn memory_bytes_fixed(&self, journals: usize) -> u64 {
-        // Lines kept beside blocks for streams with rules have as much room again as the tail; rules
-        // may come while the node runs.
-        let journal = 2 * self.journal.tail_bytes_max + self.journal.pending_bytes_max;
+        // Lines kept beside blocks for streams with rules have twice the room of the tail; rules may
+        // come while the node runs.
+        let journal = 3 * self.journal.tail_bytes_max + self.journal.pending_bytes_max;
         (journals * journal) as u64 + self.shard.count as u64 * SHARD_BYTES
     }
 }

@@ -3,8 +3,8 @@
 //! The writer's side publishes blocks once they are durable; readers take them by offset.
 //! Bounded in bytes: the oldest go first, and a stream that needs them reads the disk. A
 //! [`Doorbell`] wakes one reader when enough has come, so that a stream that fills a batch
-//! is not woken for every block. Lines that rules keep beside blocks are bounded apart, by as much
-//! again.
+//! is not woken for every block. Lines that rules keep beside blocks are bounded apart, in relation to
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,10 @@ use tokio::sync::Notify;
 
 use crate::block::Block;
 use crate::position::{Offset, Timestamp};
+
+/// Bytes of lines kept beside blocks for each byte of the tail: rules that take a half keep about
+/// four times what the blocks take.
+pub const LINES_PER_TAIL: usize = 2;
 
 /// What readers see of the end of a journal.
 #[derive(Debug)]
@@ -34,6 +38,9 @@ struct Inner {
     lines_bytes: usize,
     /// The first block that may have lines beside it.
     lines_first: usize,
+    /// Blocks whose lines a reader made anew, and the bytes of those.
+    again: VecDeque<Arc<Block>>,
+    again_bytes: usize,
     bytes: usize,
     /// Raw bytes published since start.
     raw_bytes: u64,
@@ -104,7 +111,7 @@ impl Tail {
         while inner.bytes > self.bytes_max && inner.blocks.len() > 1 {
             inner.forget_oldest();
         }
-        inner.forget_lines(self.bytes_max);
+        inner.forget_lines(LINES_PER_TAIL * self.bytes_max);
         self.durable_end.store(end.0, Ordering::Release);
         for doorbell in &inner.doorbells {
             if inner.raw_bytes >= doorbell.raw_bytes_wanted.load(Ordering::Relaxed) {
@@ -143,6 +150,25 @@ impl Tail {
             .blocks
             .partition_point(|block| block.range().end <= offset);
         inner.blocks.get(at).map(|block| block.received_first)
+    }
+
+    /// Lines are beside this block again, made by a reader that had to inflate it: others that are as
+    /// far behind find them. The oldest such are forgotten, so that all of them take no more than a
+    /// half of the tail.
+    pub fn keep_again(&self, block: Arc<Block>) {
+        let mut inner = self.lock();
+        inner.again_bytes += block.verdicts.lines_bytes();
+        inner.again.push_back(block);
+        while inner.again_bytes > self.bytes_max / 2 {
+            let Some(oldest) = inner.again.pop_front() else {
+                inner.again_bytes = 0;
+                break;
+            };
+            inner.again_bytes = inner
+                .again_bytes
+                .saturating_sub(oldest.verdicts.lines_bytes());
+            oldest.verdicts.forget_lines();
+        }
     }
 
     /// Compressed bytes held.

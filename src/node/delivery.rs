@@ -326,16 +326,30 @@ impl RunningLane {
     /// What is taken of a block; the inner `None`: everything. Audit events are asked for apart, and
     /// no rule is asked of them. A block that no rule can judge is given up: sent whole, it could be
     /// what a rule keeps back.
-    async fn select(&mut self, block: &Block, offset: Offset) -> Option<Option<Arc<Selected>>> {
+    async fn select(
+        &mut self,
+        block: &Arc<Block>,
+        offset: Offset,
+    ) -> Option<Option<Arc<Selected>>> {
         if self.parts.journal == JournalId::INTERNAL {
             return Some(None);
         }
         let Content {
-            take, selections, ..
+            take,
+            selections,
+            own,
+            ..
         } = &*self.content;
+        // What comes from disk is this stream's alone.
+        let is_shared = !self.parts.reader.is_behind();
+        let selections = if is_shared { &selections.all } else { own };
         let selected = {
             let mut selector = self.shared.selector.borrow_mut();
-            selector.select(block, take, &selections.all)
+            let selected = selector.select(block, take, selections);
+            if is_shared && selector.has_kept() {
+                self.parts.reader.tail().keep_again(Arc::clone(block));
+            }
+            selected
         };
         match selected {
             Ok(selected) => Some(selected),

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::audit::{Action, Notice};
 use crate::config::plan::{ExclusionPlan, Plan, StreamPlan};
 use crate::filter::exclusions::Exclusions;
-use crate::filter::selection::SelectionSet;
+use crate::filter::selection::{SelectionSet, Selections};
 use crate::stream::content::Content;
 use crate::stream::template::Template;
 
@@ -71,6 +71,7 @@ fn content_of(stream: &StreamPlan, selections: &Arc<SelectionSet>) -> Arc<Conten
     Arc::new(Content {
         take: stream.stream.take.clone(),
         selections: Arc::clone(selections),
+        own: Selections::compile(&stream.selection),
         template: stream.stream.template.as_ref().map(|settings| {
             Template::compile(settings).expect("a plan holds only templates that compile")
         }),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::filter::selection::SelectionSet;
+use crate::filter::selection::{SelectionSet, Selections};
 use crate::stream::select::Take;
 use crate::stream::template::Template;
 
@@ -15,6 +15,8 @@ pub struct Content {
     pub take: Take,
     /// The selections of all streams when this was made: its own is among them.
     pub selections: Arc<SelectionSet>,
+    /// Its own selection alone: for blocks that no other stream will see.
+    pub own: Selections,
     /// What it makes of them; `None`: the lines as they came.
     pub template: Option<Template>,
     /// Hash of rule, sampling and template; 0 for a stream that sends all events as they came.
@@ -28,6 +30,7 @@ impl Content {
         Self {
             take: Take::default(),
             selections: Arc::new(SelectionSet::compile(&[])),
+            own: Selections::compile(&[]),
             template: None,
             version: 0,
         }

@@ -19,7 +19,7 @@ const RECORD_AFTER: Duration = Duration::from_millis(100);
 
 /// Bytes that a batch holds in memory of blocks of which it takes only a part: a rule that takes
 /// little would hold many before a batch is full.
-const HELD_BYTES_MAX: usize = 16 << 20;
+const HELD_BYTES_MAX: usize = 4 << 20;
 
 /// What the shell does next.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use crate::batch::Selected;
 use crate::block::Block;
 use crate::block::codec::Inflater;
 use crate::block::metadata::Metadata;
-use crate::block::verdicts::{Bitmap, KeptLine, KeptLines};
+use crate::block::verdicts::{Bitmap, KeptLine, KeptLines, KnownVerdicts};
 use crate::filter::selection::{BlockJudge, Keep, Selections};
 use crate::position::{JournalId, Offset};
 use crate::stream::lines::{BlockLines, TakenLine, Unreadable, each_of_block};
@@ -60,6 +60,7 @@ pub struct Selector {
     judge: BlockJudge,
     lines: BlockLines,
     inflater: Inflater,
+    has_kept: bool,
 }
 
 impl std::fmt::Debug for Selector {
@@ -80,6 +81,7 @@ impl Selector {
         take: &Take,
         selections: &Selections,
     ) -> Result<Option<Arc<Selected>>, Unreadable> {
+        self.has_kept = false;
         if take.selection.is_none() && take.sampling.is_none() {
             return Ok(None);
         }
@@ -95,7 +97,12 @@ impl Selector {
                     range: block.range(),
                     why: "no rule was given for them".to_owned(),
                 })?;
-                (matched, known.lines.clone())
+                let mut lines = known.lines.clone();
+                if lines.is_none() && !inflated {
+                    // They were forgotten: this stream is behind, and others may be with it.
+                    lines = Some(self.keep_lines(block, &known)?);
+                }
+                (matched, lines)
             }
             None => (Arc::new(Bitmap::all(block.events)), None),
         };
@@ -120,6 +127,34 @@ impl Selector {
             taken_bytes,
             lines: lines.map(Arc::new),
         })))
+    }
+
+    /// Whether lines were put beside the block that was selected last: who shares it bounds them.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        self.has_kept
+    }
+
+    /// Puts the lines that any selection takes beside the block again.
+    fn keep_lines(
+        &mut self,
+        block: &Block,
+        known: &KnownVerdicts,
+    ) -> Result<Arc<KeptLines>, Unreadable> {
+        let raw = self.lines.of_block(block)?;
+        let mut wanted = Bitmap::none(block.events);
+        for (_, verdict) in &known.verdicts {
+            verdict
+                .iter(0..block.events)
+                .for_each(|event| wanted.set(event));
+        }
+        let lines = own_lines(&wanted, |use_line| {
+            each_of_block(raw, 0..block.events, use_line);
+        });
+        let lines = Arc::new(lines);
+        block.verdicts.keep_lines(Arc::clone(&lines));
+        self.has_kept = true;
+        Ok(lines)
     }
 
     fn judge(
