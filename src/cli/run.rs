@@ -135,7 +135,8 @@ fn reload(node: &Node, config: Option<&Path>) {
             Reload::Changed(changes) => {
                 tracing::info!(changes, "reload: rules changed");
             }
-            Reload::NeedsRestart => tracing::error!(
+            Reload::NeedsRestart(differing) => tracing::error!(
+                %differing,
                 "reload: more than rules differs, so nothing was changed; restart to apply it"
             ),
             Reload::NotRecorded => tracing::error!(

@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::audit::{Action, AuditLog, Notice};
 use crate::config::plan::Plan;
 use crate::node::Node;
-use crate::node::rules::{changes, without_rules};
+use crate::node::rules::{changes, differing_parts};
 
 /// What came of a changed configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
     /// Nothing differs from what runs.
     Same,
     /// So many rules and streams changed.
     Changed(usize),
-    /// More than rules differs: nothing was taken over, a restart is needed.
-    NeedsRestart,
+    /// More than rules differs, in these parts: nothing was taken over, a restart is needed.
+    NeedsRestart(String),
     /// The change could not be made durable as an audit event: nothing was taken over.
     NotRecorded,
 }
@@ -32,12 +32,16 @@ impl Node {
             .configured
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if without_rules(&running) != without_rules(&plan) {
+        let differing = differing_parts(&running, &plan);
+        if !differing.is_empty() {
+            let differing = differing.join(", ");
             let refused = Notice::new(Action::ConfigurationReload, "", "needs_restart")
                 .failed()
-                .detail("more than rules differs; restart the node to apply it");
+                .detail(format!(
+                    "more than rules differs ({differing}); restart the node to apply it"
+                ));
             self.audit.tell(refused);
-            return Reload::NeedsRestart;
+            return Reload::NeedsRestart(differing);
         }
         let notices = changes(&running, &plan);
         if notices.is_empty() {

@@ -135,8 +135,49 @@ fn notice_of(action: Action, plan: &ExclusionPlan) -> Notice {
         .text("apps", rule.apps.join(", "))
 }
 
+/// The parts of the configuration in which two plans differ, besides their rules.
+pub(super) fn differing_parts(before: &Plan, after: &Plan) -> Vec<String> {
+    let (before, after) = (without_rules(before), without_rules(after));
+    let parts = [
+        ("node.data_dir", before.data_dir != after.data_dir),
+        (
+            "node.drain_timeout",
+            before.drain_timeout != after.drain_timeout,
+        ),
+        ("node.journals", before.journals != after.journals),
+        ("memory", before.memory_bytes_max != after.memory_bytes_max),
+        ("shards and commits", before.shard != after.shard),
+        (
+            "journal",
+            before.journal != after.journal || before.room != after.room,
+        ),
+        ("admin", before.admin_listen != after.admin_listen),
+        ("input", before.inputs != after.inputs),
+    ];
+    let named = parts.into_iter().filter(|(_, differs)| *differs);
+    let mut differing: Vec<String> = named.map(|(name, _)| name.to_owned()).collect();
+    let find = |plan: &Plan, name: &str| {
+        let known = plan
+            .streams
+            .iter()
+            .find(|stream| &*stream.stream.name == name);
+        known.cloned()
+    };
+    for stream in before.streams.iter().chain(&after.streams) {
+        let name = &*stream.stream.name;
+        let words = format!("stream.{name}");
+        if find(&before, name) != find(&after, name) && !differing.contains(&words) {
+            differing.push(words);
+        }
+    }
+    if differing.is_empty() && before != after {
+        differing.push("the order of streams".to_owned());
+    }
+    differing
+}
+
 /// The plan as it would be without its rules: what may not differ from the running one.
-pub(super) fn without_rules(plan: &Plan) -> Plan {
+fn without_rules(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     plan.exclusions.clear();
     for stream in &mut plan.streams {

@@ -346,7 +346,7 @@ fn a_reload_with_a_mistake_or_more_than_rules_changes_nothing_and_says_so() {
         ),
         (
             config.replace("drain_timeout = \"20s\"", "drain_timeout = \"21s\""),
-            "more than rules differs",
+            "restart to apply it differing=node.drain_timeout",
         ),
         (config.clone(), "nothing differs"),
         (
