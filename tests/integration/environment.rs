@@ -338,7 +338,9 @@ fn sigterm_and_sigint_drain_and_end_with_0_and_sighup_does_not_end_it() {
         let mut relay = stage.relay(&config("@DIR@/data", ""));
         relay.signal(Signal::HUP);
         eventually("the reload is answered in the log", || {
-            relay.log().contains("reload: nothing differs from what runs")
+            relay
+                .log()
+                .contains("reload: nothing differs from what runs")
         });
         // A connection in the middle of a line and one between requests do not hold it up.
         let mut sender = Sender::connect(stage.tcp);
