@@ -147,8 +147,9 @@ impl BatchPart {
     }
 }
 
-/// The share of `part` in `bytes` of `whole`.
-fn share(bytes: u64, part: u64, whole: u64) -> u64 {
+/// The share of `part` in the bytes of `whole`, rounded up.
+#[must_use]
+pub fn share(bytes: u64, part: u64, whole: u64) -> u64 {
     (bytes * part).div_ceil(whole.max(1))
 }
 

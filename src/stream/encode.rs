@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use crate::batch::{Batch, BatchPart, Compression, Parcel};
 use crate::block::CodecId;
-use crate::block::codec::{Codec, CodecError, Inflater};
-use crate::block::metadata::Metadata;
+use crate::block::codec::{Codec, CodecError};
 use crate::event::LabelRun;
 use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
 use crate::stream::lines::{BlockLines, Unreadable, unreadable};
@@ -17,7 +16,6 @@ use crate::stream::template::{EventAt, EventPosition, Renderer, Template};
 #[derive(Debug)]
 pub struct Encoder {
     lines: BlockLines,
-    inflater: Inflater,
     renderer: Renderer,
     recompressor: Recompressor,
 }
@@ -28,7 +26,6 @@ impl Encoder {
     pub fn new(codec: Box<dyn Codec>) -> Self {
         Self {
             lines: BlockLines::default(),
-            inflater: Inflater::new(),
             renderer: Renderer::default(),
             recompressor: Recompressor::new(codec),
         }
@@ -149,7 +146,7 @@ impl Encoder {
         let mut is_first = true;
         for part in &batch.parts {
             let block = &part.block;
-            let runs = self.runs_of(part)?;
+            let runs = self.lines.label_runs(block)?;
             let mut labelled = Labelled {
                 runs: &runs,
                 start: 0,
@@ -187,23 +184,6 @@ impl Encoder {
             range: batch.id.range,
             why: error.to_string(),
         })
-    }
-
-    fn runs_of(&mut self, part: &BatchPart) -> Result<Vec<LabelRun>, Unreadable> {
-        let metadata = &part.block.image[part.block.metadata.clone()];
-        let decoded = Metadata::decode(metadata, &mut self.inflater);
-        let metadata = decoded.map_err(|error| Unreadable {
-            range: part.block.range(),
-            why: error.to_string(),
-        })?;
-        let labelled: u64 = metadata.runs.iter().map(|run| u64::from(run.events)).sum();
-        if labelled != u64::from(part.block.events) {
-            return Err(Unreadable {
-                range: part.block.range(),
-                why: format!("labels of {labelled} events"),
-            });
-        }
-        Ok(metadata.runs)
     }
 
     /// Ends the run that was compressed anew, if one was begun.

@@ -8,7 +8,9 @@ use std::ops::Range;
 use crate::batch::{BatchPart, Selected};
 use crate::block::Block;
 use crate::block::codec::{CodecError, Inflater};
+use crate::block::metadata::Metadata;
 use crate::block::verdicts::{Bitmap, KeptLines};
+use crate::event::LabelRun;
 use crate::position::OffsetRange;
 
 /// A block whose raw form cannot be had, though what is on disk is what was written.
@@ -70,6 +72,25 @@ impl BlockLines {
             });
         }
         Ok(&self.raw)
+    }
+
+    /// The labels of a block's events, in order.
+    ///
+    /// # Errors
+    /// When the block's metadata is not what a writer makes.
+    pub fn label_runs(&mut self, block: &Block) -> Result<Vec<LabelRun>, Unreadable> {
+        let unreadable = |why| Unreadable {
+            range: block.range(),
+            why,
+        };
+        let metadata = &block.image[block.metadata.clone()];
+        let metadata = Metadata::decode(metadata, &mut self.inflater)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let labelled: u64 = metadata.runs.iter().map(|run| u64::from(run.events)).sum();
+        if labelled != u64::from(block.events) {
+            return Err(unreadable(format!("labels of {labelled} events")));
+        }
+        Ok(metadata.runs)
     }
 
     /// The raw form of the block that was read last.

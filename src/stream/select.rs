@@ -6,10 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::batch::Selected;
+use crate::batch::{Selected, share};
 use crate::block::Block;
-use crate::block::codec::Inflater;
-use crate::block::metadata::Metadata;
 use crate::block::verdicts::{Bitmap, KeptLine, KeptLines, KnownVerdicts};
 use crate::filter::selection::{BlockJudge, Keep, Selections};
 use crate::position::{JournalId, Offset};
@@ -59,7 +57,6 @@ pub struct Take {
 pub struct Selector {
     judge: BlockJudge,
     lines: BlockLines,
-    inflater: Inflater,
     has_kept: bool,
 }
 
@@ -118,9 +115,10 @@ impl Selector {
             _ if inflated => Some(self.own_of_raw(&taken)),
             _ => None,
         };
-        let taken_bytes = lines
-            .as_ref()
-            .map_or_else(|| share(block, events), |lines| lines.bytes.len() as u64);
+        let taken_bytes = lines.as_ref().map_or_else(
+            || share(block.raw_len.into(), events, block.events.into()),
+            |lines| lines.bytes.len() as u64,
+        );
         Ok(Some(Arc::new(Selected {
             matched,
             taken,
@@ -162,16 +160,9 @@ impl Selector {
         block: &Block,
         selections: &Selections,
     ) -> Result<Vec<(u64, Arc<Bitmap>)>, Unreadable> {
-        let metadata = &block.image[block.metadata.clone()];
-        let metadata =
-            Metadata::decode(metadata, &mut self.inflater).map_err(|error| Unreadable {
-                range: block.range(),
-                why: error.to_string(),
-            })?;
+        let runs = self.lines.label_runs(block)?;
         let raw = self.lines.of_block(block)?;
-        let known = self
-            .judge
-            .judge(selections, raw, &metadata.runs, Keep::Nothing);
+        let known = self.judge.judge(selections, raw, &runs, Keep::Nothing);
         Ok(known.verdicts)
     }
 
@@ -233,11 +224,6 @@ fn sampled(block: &Block, matched: &Bitmap, sampling: Sampling) -> Bitmap {
         }
     }
     taken
-}
-
-/// Raw bytes of so many events of a block, by their share.
-fn share(block: &Block, events: u64) -> u64 {
-    (u64::from(block.raw_len) * events).div_ceil(u64::from(block.events).max(1))
 }
 
 #[cfg(test)]
