@@ -176,6 +176,29 @@ impl Batch {
     }
 }
 
+/// Where an event is, for identities that are the same at every re-send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventPosition {
+    /// Segment its block is in.
+    pub segment: SegmentId,
+    /// Journal of the segment.
+    pub journal: JournalId,
+    /// Its own offset.
+    pub offset: Offset,
+}
+
+impl EventPosition {
+    /// Place of the event with this number in a block.
+    #[must_use]
+    pub fn of(block: &Block, event: u32) -> Self {
+        Self {
+            segment: block.segment,
+            journal: block.journal,
+            offset: block.first.plus(u64::from(event)),
+        }
+    }
+}
+
 /// How the body of a parcel is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
@@ -201,21 +224,101 @@ pub struct Parcel {
     pub events: u64,
     /// Bytes of the body before compression.
     pub raw_bytes: u64,
-    /// The body in chunks, back to back. Most are slices of blocks, so none is copied.
-    pub body: Vec<Bytes>,
+    /// What is sent.
+    pub body: Body,
     /// How the body is compressed.
     pub content_encoding: Compression,
     /// Media type of the body before compression, when the stream has a template; else lines of JSON.
     pub content_type: Option<&'static str>,
     /// Receive time of the range's first event.
     pub received_first: Timestamp,
+    /// What it is sent for.
+    pub purpose: Purpose,
+}
+
+/// What a parcel is sent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Events of the journal.
+    Events,
+    /// One marked event of Weir's own, to find out whether the destination takes anything.
+    Probe,
+}
+
+/// What a sink asks for: all records in one body, or each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BodyForm {
+    /// All records in one body, compressed so.
+    Whole(Compression),
+    /// Each record by itself, not compressed.
+    Records,
+}
+
+impl BodyForm {
+    /// How the body is compressed.
+    #[must_use]
+    pub const fn compression(self) -> Compression {
+        match self {
+            Self::Whole(compression) => compression,
+            Self::Records => Compression::Identity,
+        }
+    }
+}
+
+/// The body of a parcel, in the form the sink asked for.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// All records in chunks, back to back. Most are slices of blocks, so none is copied.
+    Whole(Vec<Bytes>),
+    /// One record an event, in order.
+    Records(Vec<Record>),
+}
+
+/// One event by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where the event is.
+    pub position: EventPosition,
+    /// When it was received.
+    pub received: Timestamp,
+    /// The event as it came, without a line end: what fields are read from.
+    pub line: Bytes,
+    /// What is sent of it: the line, or what the template makes of it.
+    pub body: Bytes,
 }
 
 impl Parcel {
+    /// The body in chunks, back to back.
+    ///
+    /// # Panics
+    /// When the parcel is one of records: a sink asks for one form and gets no other.
+    #[must_use]
+    pub fn chunks(&self) -> &[Bytes] {
+        match &self.body {
+            Body::Whole(chunks) => chunks,
+            Body::Records(_) => panic!("a sink that asked for whole bodies got records"),
+        }
+    }
+
+    /// The events one by one.
+    ///
+    /// # Panics
+    /// When the parcel is a whole body: a sink asks for one form and gets no other.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        match &self.body {
+            Body::Records(records) => records,
+            Body::Whole(_) => panic!("a sink that asked for records got a whole body"),
+        }
+    }
+
     /// Bytes of the body as it is sent.
     #[must_use]
     pub fn body_bytes(&self) -> u64 {
-        self.body.iter().map(|chunk| chunk.len() as u64).sum()
+        match &self.body {
+            Body::Whole(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+            Body::Records(records) => records.iter().map(|record| record.body.len() as u64).sum(),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Budget<'_, '_> {
         let batch = self
             .streams
             .iter()
-            .filter(|stream| matches!(stream.sink, SinkSettings::Http(_)))
+            .filter(|stream| !matches!(stream.sink, SinkSettings::File(_)))
             .max_by_key(|stream| stream.stream.batch.bytes_max);
         parts.extend(batch.map(|stream| {
             let bytes = stream.stream.batch.bytes_max;

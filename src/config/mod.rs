@@ -17,6 +17,7 @@ mod node;
 pub mod plan;
 mod reader;
 mod rules;
+mod sinks;
 mod streams;
 mod template;
 pub mod units;

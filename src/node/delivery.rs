@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Action, AuditLog, Notice};
-use crate::batch::{Batch, Compression, CursorState, Parcel, Selected};
+use crate::batch::{Batch, BodyForm, CursorState, Parcel, Selected, share};
 use crate::block::Block;
 use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
@@ -29,7 +29,7 @@ use crate::os::clock::Clock;
 use crate::os::disk::Disk;
 use crate::os::priority;
 use crate::position::{JournalId, Offset, OffsetRange};
-use crate::sink::settings::{RetrySettings, SinkSettings};
+use crate::sink::settings::RetrySettings;
 use crate::sink::{AnySink, Failure, OpenContext, Outcome, Sink as _, retry};
 use crate::stream::content::Content;
 use crate::stream::encode::Encoder;
@@ -128,7 +128,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         encoder: RefCell::new(encoder),
         selector: RefCell::default(),
         content,
-        compression: compression(&plan.sink),
+        form: plan.sink.body_form(),
         retry: plan.retry,
         name: Arc::clone(&plan.stream.name),
         clock: Arc::clone(&clock),
@@ -180,19 +180,12 @@ async fn run(parts: StreamParts) -> io::Result<()> {
     Ok(())
 }
 
-fn compression(sink: &SinkSettings) -> Compression {
-    match sink {
-        SinkSettings::Http(settings) => settings.compression,
-        SinkSettings::File(settings) => settings.compression,
-    }
-}
-
 /// What the lanes of a stream share.
 struct Shared {
     encoder: RefCell<Encoder>,
     selector: RefCell<Selector>,
     content: Arc<ArcSwap<Content>>,
-    compression: Compression,
+    form: BodyForm,
     retry: RetrySettings,
     name: Arc<str>,
     clock: Arc<dyn Clock>,
@@ -450,7 +443,7 @@ impl RunningLane {
     async fn deliver(&mut self, batch: &Batch) {
         let encoded = self.shared.encoder.borrow_mut().encode(
             batch,
-            self.shared.compression,
+            self.shared.form,
             self.content.template.as_ref(),
         );
         let parcel = match encoded {
@@ -521,6 +514,22 @@ impl RunningLane {
                             self.show(LaneActivity::Retrying);
                         }
                     }
+                }
+            }
+            Outcome::Partial {
+                mut retry,
+                reject,
+                why,
+                after,
+            } => {
+                // Nothing is given up yet: what is refused is tried again.
+                retry.extend(reject.iter().map(|(record, _)| *record));
+                retry.sort_unstable();
+                let left = retry.len() as u64;
+                let bytes = share(parcel.raw_bytes, parcel.events - left, parcel.events);
+                self.core.partly(&retry, 0, bytes, now.monotonic);
+                if left > 0 {
+                    self.retry(&why, after, now.monotonic);
                 }
             }
             Outcome::Retry { why, after } => self.retry(&why, after, now.monotonic),

@@ -38,7 +38,6 @@ use crate::position::JournalId;
 use crate::shard::listen::{self, Listening};
 use crate::shard::mailbox::{ConnectionCounts, Message, ShardHandle};
 use crate::shard::run::{self, ShardInput, ShardLedger, ShardParts};
-use crate::sink::settings::SinkSettings;
 
 /// Requests the internal journal's channel holds before senders wait.
 const INTERNAL_REQUESTS_MAX: usize = 256;
@@ -558,10 +557,7 @@ fn start_keeper(
 fn observe_stream(stream: &StreamPlan, lanes: &[LaneParts], latency: &Latency) -> ObservedStream {
     ObservedStream {
         name: Arc::clone(&stream.stream.name),
-        destination: match stream.sink {
-            SinkSettings::Http(_) => "http",
-            SinkSettings::File(_) => "file",
-        },
+        destination: stream.sink.kind(),
         lanes: lanes.iter().map(|lane| Arc::clone(&lane.status)).collect(),
         delivery_latency: latency.clone(),
     }

@@ -32,6 +32,18 @@ pub enum Outcome {
     /// [`Sink::recorded`], then deliver the same parcel again. Not a failure: it is not
     /// counted, and there is no delay before the next call.
     RecordFirst,
+    /// The destination has some of it, and said what became of each record. Records are numbered
+    /// from 0 in the order of the parcel; those that are not named are delivered.
+    Partial {
+        /// Records to be sent again, in order.
+        retry: Vec<u32>,
+        /// Records the destination refuses for good, in order, and why.
+        reject: Vec<(u32, Failure)>,
+        /// Why there is something to be sent again; of no account when `retry` is empty.
+        why: Failure,
+        /// Earliest time to try again, as in [`Outcome::Retry`].
+        after: Option<Duration>,
+    },
     /// Try again: the destination or the way to it has a passing trouble.
     Retry {
         /// What happened, for the log, the metrics and audit events.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::batch::Compression;
+pub use crate::batch::{BodyForm, Compression};
 
 /// Settings of one destination.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,26 @@ pub enum SinkSettings {
     Http(HttpSettings),
     /// Local files.
     File(FileSettings),
+}
+
+impl SinkSettings {
+    /// In which form the sink wants its parcels.
+    #[must_use]
+    pub fn body_form(&self) -> BodyForm {
+        match self {
+            Self::Http(settings) => BodyForm::Whole(settings.compression),
+            Self::File(settings) => BodyForm::Whole(settings.compression),
+        }
+    }
+
+    /// The word for this kind of destination in the configuration, status and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::File(_) => "file",
+        }
+    }
 }
 
 /// Settings of an HTTP destination.

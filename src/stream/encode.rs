@@ -4,13 +4,15 @@
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, BatchPart, Compression, Parcel};
+use crate::batch::{
+    Batch, BatchId, BatchPart, Body, BodyForm, Compression, EventPosition, Parcel, Purpose, Record,
+};
 use crate::block::CodecId;
 use crate::block::codec::{Codec, CodecError};
 use crate::event::LabelRun;
 use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
 use crate::stream::lines::{BlockLines, Unreadable, unreadable};
-use crate::stream::template::{EventAt, EventPosition, Renderer, Template};
+use crate::stream::template::{EventAt, Renderer, Template};
 
 /// Encodes the batches of one stream; state and buffers are reused.
 #[derive(Debug)]
@@ -38,17 +40,21 @@ impl Encoder {
     pub fn encode(
         &mut self,
         batch: &Batch,
-        compression: Compression,
+        form: BodyForm,
         template: Option<&Template>,
     ) -> Result<Parcel, Unreadable> {
         let content_type = template.map(|template| template.framing().content_type);
         let template = template.filter(|template| !template.is_raw());
-        let (body, raw_bytes) = match (template, compression) {
-            (Some(template), _) => self.rendered(batch, compression, template)?,
-            (None, Compression::Identity) => self.identity(&batch.parts)?,
-            (None, Compression::Gzip) => self.gzip(&batch.parts)?,
+        let (body, raw_bytes) = match (form, template) {
+            (BodyForm::Records, template) => self.records(batch, template)?,
+            (BodyForm::Whole(compression), Some(template)) => {
+                whole(self.rendered(batch, compression, template)?)
+            }
+            (BodyForm::Whole(Compression::Identity), None) => whole(self.identity(&batch.parts)?),
+            (BodyForm::Whole(Compression::Gzip), None) => whole(self.gzip(&batch.parts)?),
         };
         Ok(Parcel {
+            purpose: Purpose::Events,
             content_type,
             id: batch.id.clone(),
             journal: batch.journal,
@@ -56,8 +62,69 @@ impl Encoder {
             events: batch.events(),
             raw_bytes,
             body,
-            content_encoding: compression,
+            content_encoding: form.compression(),
             received_first: batch.received_first,
+        })
+    }
+
+    /// A parcel of one event of Weir's own, made as those of the journal are.
+    ///
+    /// # Errors
+    /// When the codec refuses.
+    pub fn encode_probe(
+        &mut self,
+        id: BatchId,
+        event: &EventAt<'_>,
+        form: BodyForm,
+        template: Option<&Template>,
+    ) -> Result<Parcel, CodecError> {
+        let content_type = template.map(|template| template.framing().content_type);
+        let template = template.filter(|template| !template.is_raw());
+        let mut rendered = Vec::new();
+        match template {
+            Some(template) => self.renderer.render(template, event, &mut rendered),
+            None => rendered.extend_from_slice(event.line),
+        }
+        let (body, raw_bytes) = match form {
+            BodyForm::Records => {
+                let raw_bytes = rendered.len() as u64;
+                let record = Record {
+                    position: event.position,
+                    received: event.received,
+                    line: Bytes::copy_from_slice(event.line),
+                    body: Bytes::from(rendered),
+                };
+                (Body::Records(vec![record]), raw_bytes)
+            }
+            BodyForm::Whole(compression) => {
+                self.recompressor.reset();
+                let mut records = Vec::new();
+                if let Some(template) = template {
+                    let framing = template.framing();
+                    records.extend_from_slice(&framing.prefix);
+                    records.append(&mut rendered);
+                    if framing.trailing_separator {
+                        records.extend_from_slice(&framing.separator);
+                    }
+                    records.extend_from_slice(&framing.suffix);
+                } else {
+                    records.append(&mut rendered);
+                    records.push(b'\n');
+                }
+                whole(RenderedBody::new(compression).finish(records, &mut self.recompressor)?)
+            }
+        };
+        Ok(Parcel {
+            journal: event.position.journal,
+            received_first: event.received,
+            purpose: Purpose::Probe,
+            content_encoding: form.compression(),
+            attempt: 0,
+            events: 1,
+            id,
+            raw_bytes,
+            body,
+            content_type,
         })
     }
 
@@ -132,6 +199,59 @@ impl Encoder {
         Ok((body, raw_bytes))
     }
 
+    /// Every event that is taken, by itself.
+    fn records(
+        &mut self,
+        batch: &Batch,
+        template: Option<&Template>,
+    ) -> Result<(Body, u64), Unreadable> {
+        let mut records = Vec::new();
+        let mut raw_bytes = 0;
+        for part in &batch.parts {
+            let block = &part.block;
+            let runs = self.lines.label_runs(block)?;
+            let mut labelled = Labelled {
+                runs: &runs,
+                start: 0,
+            };
+            let renderer = &mut self.renderer;
+            let (mut lines, mut bodies) = (Vec::new(), Vec::new());
+            let mut ends = Vec::new();
+            self.lines.each_line(part, |line| {
+                let run = labelled.of(line.event);
+                let event = EventAt {
+                    line: &line.buffer[line.span.start..line.span.end - 1],
+                    labels: &run.labels,
+                    received: run.received,
+                    position: EventPosition::of(block, line.event),
+                };
+                lines.extend_from_slice(event.line);
+                if let Some(template) = template {
+                    renderer.render(template, &event, &mut bodies);
+                }
+                ends.push((event.position, event.received, lines.len(), bodies.len()));
+            })?;
+            let (lines, bodies) = (Bytes::from(lines), Bytes::from(bodies));
+            let (mut line_start, mut body_start) = (0, 0);
+            for (position, received, line_end, body_end) in ends {
+                let line = lines.slice(line_start..line_end);
+                let body = match template {
+                    Some(_) => bodies.slice(body_start..body_end),
+                    None => line.clone(),
+                };
+                raw_bytes += body.len() as u64 + 1;
+                records.push(Record {
+                    position,
+                    received,
+                    line,
+                    body,
+                });
+                (line_start, body_start) = (line_end, body_end);
+            }
+        }
+        Ok((Body::Records(records), raw_bytes))
+    }
+
     /// Every event that is taken, as the template has it.
     fn rendered(
         &mut self,
@@ -162,11 +282,7 @@ impl Encoder {
                     line: &line.buffer[line.span.start..line.span.end - 1],
                     labels: &run.labels,
                     received: run.received,
-                    position: EventPosition {
-                        segment: block.segment,
-                        journal: block.journal,
-                        offset: block.first.plus(u64::from(line.event)),
-                    },
+                    position: EventPosition::of(block, line.event),
                 };
                 renderer.render(template, &event, &mut records);
                 if records.len() >= RECORDS_BYTES && pushed.is_ok() {
@@ -202,6 +318,10 @@ impl Encoder {
         }
         Ok(())
     }
+}
+
+fn whole((chunks, raw_bytes): (Vec<Bytes>, u64)) -> (Body, u64) {
+    (Body::Whole(chunks), raw_bytes)
 }
 
 /// The label runs of a block, asked for events in order.

@@ -12,6 +12,7 @@ use crate::batch::{Batch, BatchId, BatchPart, CUTS_MAX, CursorState, Cut, Select
 use crate::block::Block;
 use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
+use crate::stream::remaining::remaining;
 use crate::stream::settings::BatchLimits;
 
 /// Progress that is not durable yet is made so after this long.
@@ -65,6 +66,8 @@ pub struct Lane {
     parts: Vec<BatchPart>,
     /// What is taken of the parts.
     taken: Taken,
+    /// What of the batch that is out has its fate, when the destination took only some of it.
+    settled: Settled,
     /// Bytes that the parts hold in memory, blocks and lines, when not all of their events are taken.
     held_bytes: usize,
     /// When the first part came.
@@ -81,6 +84,14 @@ pub struct Lane {
     /// discarded one waits as long as the destination asked for.
     not_before: Duration,
     draining: bool,
+}
+
+/// Events of a batch that have their fate while others are to be sent again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Settled {
+    delivered: u64,
+    delivered_bytes: u64,
+    dead_lettered: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +144,7 @@ impl Lane {
             state,
             parts: Vec::new(),
             taken: Taken::default(),
+            settled: Settled::default(),
             held_bytes: 0,
             since: None,
             next,
@@ -259,19 +271,55 @@ impl Lane {
     /// The destination has the batch, `raw_bytes` long before compression, and the sink's state is
     /// to be found again.
     pub fn delivered(&mut self, raw_bytes: u64, sink: Vec<u8>, now: Duration) {
+        self.settled.delivered += self.taken.events;
+        self.settled.delivered_bytes += raw_bytes;
+        self.state.sink = sink;
+        self.conclude(now);
+    }
+
+    /// What is out of the batch is in the dead letters, durably.
+    pub fn dead_lettered(&mut self, now: Duration) {
+        self.settled.dead_lettered += self.taken.events;
+        self.conclude(now);
+    }
+
+    /// The destination said what became of each record of the batch: these, numbered from 0, are to
+    /// be sent again; so many are in the dead letters, durably; it has the others, so many raw bytes
+    /// of them. Call [`Lane::failed`] next when there is something to be sent again.
+    pub fn partly(
+        &mut self,
+        retry: &[u32],
+        dead_lettered: u64,
+        delivered_bytes: u64,
+        now: Duration,
+    ) {
+        let left = retry.len() as u64;
+        self.settled.delivered += self.taken.events - left - dead_lettered;
+        self.settled.delivered_bytes += delivered_bytes;
+        self.settled.dead_lettered += dead_lettered;
+        self.parts = remaining(&self.parts, retry);
+        self.taken.events = left;
+        if left == 0 {
+            self.conclude(now);
+        }
+    }
+
+    /// Every event of the batch has its fate.
+    fn conclude(&mut self, now: Duration) {
         let cut = self.state.cuts.remove(0);
-        let taken = self.taken;
+        let (taken, settled) = (self.taken, self.settled);
         assert_eq!(
-            taken.events + taken.filtered + taken.sampled_out,
+            settled.delivered + settled.dead_lettered + taken.filtered + taken.sampled_out,
             cut.range.events(),
             "the parts of a batch are its range"
         );
         self.state.cursor = cut.range.end;
-        self.state.counts.delivered += taken.events;
-        self.state.counts.delivered_bytes += raw_bytes;
-        self.state.counts.filtered += taken.filtered;
-        self.state.counts.sampled_out += taken.sampled_out;
-        self.state.sink = sink;
+        let counts = &mut self.state.counts;
+        counts.delivered += settled.delivered;
+        counts.delivered_bytes += settled.delivered_bytes;
+        counts.dead_lettered += settled.dead_lettered;
+        counts.filtered += taken.filtered;
+        counts.sampled_out += taken.sampled_out;
         self.attempt = 0;
         self.begin_next(now);
     }
@@ -300,7 +348,7 @@ impl Lane {
     #[must_use]
     pub fn split(&mut self) -> bool {
         let cut = self.state.cuts[0];
-        if cut.range.events() < 2 || self.state.cuts.len() == CUTS_MAX {
+        if cut.range.events() < 2 || !self.has_room_for_cut() {
             return false;
         }
         let middle = self.middle(cut.range);
@@ -311,6 +359,25 @@ impl Lane {
         self.restart_front();
         // Cut anew, so recorded anew before it is sent.
         true
+    }
+
+    /// Makes room for one more cut, when there is none, by joining the last two: neither was sent yet
+    /// but as part of what they were split from.
+    fn has_room_for_cut(&mut self) -> bool {
+        let cuts = &mut self.state.cuts;
+        if cuts.len() < CUTS_MAX {
+            return true;
+        }
+        let [.., before, last] = &mut cuts[..] else {
+            return false;
+        };
+        let follows = before.range.end == last.range.first
+            && (before.segment, before.version) == (last.segment, last.version);
+        if follows {
+            before.range.end = last.range.end;
+            cuts.pop();
+        }
+        follows
     }
 
     /// A block of the batch that is out does not hold: its events are given up, and what is
@@ -611,6 +678,7 @@ impl Lane {
     fn restart_front(&mut self) {
         self.parts.clear();
         self.taken = Taken::default();
+        self.settled = Settled::default();
         self.held_bytes = 0;
         let next = self
             .again()

@@ -145,6 +145,8 @@ impl BlockLines {
             lines: Some(own), ..
         }) = part.selected.as_deref()
             && part.range == part.block.range()
+            // Fewer are taken than lie there once the destination has some of them.
+            && part.taken().events == own.lines.len() as u64
         {
             use_run(&own.bytes);
             return Ok(());

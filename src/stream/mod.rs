@@ -6,6 +6,7 @@ pub mod gzip;
 pub mod lane;
 pub mod lines;
 pub mod pace;
+pub mod remaining;
 pub mod select;
 pub mod settings;
 pub mod status;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::batch::{Compression, CursorState, Selected};
+use crate::batch::{BodyForm, Compression, CursorState, Selected};
 use crate::block::codec::{CompressionLevel, best_codec};
 use crate::block::verdicts::{Bitmap, KeptLine, KeptLines};
 use crate::block::{Block, CodecId};
@@ -228,13 +228,15 @@ fn run(
                     durable.cuts.first().map(|cut| cut.range),
                     Some(batch.id.range)
                 );
-                let parcel = encoder.encode(&batch, compression, None).expect("readable");
+                let parcel = encoder
+                    .encode(&batch, BodyForm::Whole(compression), None)
+                    .expect("readable");
                 if parcel.events == 0 {
                     // A half of a split of which nothing is taken; it is not sent.
                     running.delivered(0, Vec::new(), now);
                     continue;
                 }
-                check_body(&parcel.body, compression, journal, batch.id.range);
+                check_body(parcel.chunks(), compression, journal, batch.id.range);
                 let mut crash = false;
                 match replies.next().unwrap_or(Reply::Accept) {
                     Reply::Accept => {

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir::batch::{Batch, Compression, CursorState};
+use weir::batch::{Batch, BodyForm, Compression, CursorState};
 use weir::journal::cursor::{CursorRecord, OpenedCursor};
 use weir::journal::keeper::Hold;
 use weir::journal::reader::{GapReason, ReadNext, Reader};
@@ -376,14 +376,17 @@ impl LaneShell {
             "{} is sent and was not recorded as cut",
             batch.id
         );
-        let parcel = match around.encoder.encode(batch, self.compression, None) {
+        let parcel = match around
+            .encoder
+            .encode(batch, BodyForm::Whole(self.compression), None)
+        {
             Ok(parcel) => parcel,
             Err(unreadable) => return self.tell(unreadable.range, Loss::Unreadable, around),
         };
         let range = batch.id.range;
         let reply = (around.reply)(range.events());
         around.oracle.tried(range, &batch.id.to_string());
-        let mut text = plain(&parcel.body.concat(), self.compression);
+        let mut text = plain(&parcel.chunks().concat(), self.compression);
         match self.mutation {
             Some(Mutation::EventsSwapped) => swap_events(&mut text),
             Some(Mutation::ByteChanged) => {

@@ -132,7 +132,7 @@ impl FileSink {
         }
         self.tail_torn = true;
         let mut at = self.state().length;
-        for chunk in &parcel.body {
+        for chunk in parcel.chunks() {
             file.write_at(chunk, at)?;
             at += chunk.len() as u64;
         }

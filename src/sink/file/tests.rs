@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::crash_disk::{CrashDisk, Step, Survivors};
 use super::*;
-use crate::batch::BatchId;
+use crate::batch::{BatchId, Body, Purpose};
 use crate::os::real_disk::RealDisk;
 use crate::position::{Offset, OffsetRange, SegmentId, Timestamp};
 
@@ -97,7 +97,9 @@ impl Worker {
                 Ok(false)
             }
             Outcome::Retry { why, .. } => Err(why),
-            Outcome::Split { .. } | Outcome::Refused { .. } => panic!("not of a file sink"),
+            Outcome::Partial { .. } | Outcome::Split { .. } | Outcome::Refused { .. } => {
+                panic!("not of a file sink")
+            }
         }
     }
 
@@ -152,7 +154,8 @@ fn parcel(body: &Bytes, content_encoding: Compression) -> Parcel {
         attempt: 0,
         events: 1,
         raw_bytes: body.len() as u64,
-        body: vec![first, second],
+        body: Body::Whole(vec![first, second]),
+        purpose: Purpose::Events,
         content_encoding,
         content_type: None,
         received_first: Timestamp(0),

@@ -220,6 +220,7 @@ mod tests {
         match judge(reply, &no_secrets(), Timestamp(0)) {
             Outcome::Delivered => ("delivered", ""),
             Outcome::RecordFirst => ("record", ""),
+            Outcome::Partial { why, .. } => ("partial", why.reason),
             Outcome::Retry { why, .. } => ("retry", why.reason),
             Outcome::Split { why } => ("split", why.reason),
             Outcome::Refused { why } => ("refused", why.reason),

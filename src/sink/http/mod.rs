@@ -144,7 +144,7 @@ impl HttpSink {
         parcel: &Parcel,
     ) -> Result<Exchanged, Failure> {
         let limit = self.settings.request_timeout;
-        let exchange = connection.exchange(self.head(parcel), &parcel.body);
+        let exchange = connection.exchange(self.head(parcel), parcel.chunks());
         let reply = match timeout(limit, exchange).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) if error.unanswered && error.failure.reason == "connection_closed" => {

@@ -6,8 +6,9 @@ use core::net::SocketAddr;
 
 use uuid::Uuid;
 
+use crate::batch::EventPosition;
 use crate::event::Labels;
-use crate::position::{JournalId, Offset, SegmentId, Timestamp};
+use crate::position::Timestamp;
 
 use super::json::escape::push_string;
 use super::json::{decoded, member, string_span};
@@ -24,17 +25,6 @@ pub struct EventAt<'a> {
     pub received: Timestamp,
     /// Where it is.
     pub position: EventPosition,
-}
-
-/// Where an event is, for identities that are the same at every re-send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct EventPosition {
-    /// Segment its block is in.
-    pub segment: SegmentId,
-    /// Journal of the segment.
-    pub journal: JournalId,
-    /// Its own offset.
-    pub offset: Offset,
 }
 
 impl EventPosition {
@@ -112,6 +102,7 @@ const EVENT_IDS: Uuid = Uuid::from_u128(0x5f0c_93e1_7d52_4b8e_a1c6_0e94_2b77_d3f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::{JournalId, Offset, SegmentId};
 
     #[test]
     fn ids_are_of_version_5_and_differ_with_every_part_of_the_position() {

@@ -11,8 +11,9 @@
 use crate::filter::Walker;
 use crate::limits::BLOCK_RAW_BYTES_CLOSE;
 
+pub use crate::batch::EventPosition;
 pub use compile::TemplateError;
-pub use event_at::{EventAt, EventPosition};
+pub use event_at::EventAt;
 pub use payload::Framing;
 pub use settings::{MaskSettings, PayloadFormat, Shape, ShapeOptions, TemplateSettings};
 pub use text::variables::DataSource;

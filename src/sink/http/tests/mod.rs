@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::HttpSink;
-use crate::batch::{BatchId, Compression, Parcel};
+use crate::batch::{BatchId, Body, Compression, Parcel, Purpose};
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 use crate::sink::settings::{HttpSettings, TlsSettings};
 use crate::sink::{FAILURE_REASONS, Outcome, Sink};
@@ -188,7 +188,8 @@ fn parcel(first: u64, body: Vec<Bytes>) -> Parcel {
         attempt: 0,
         events: 10,
         raw_bytes: 100,
-        body,
+        body: Body::Whole(body),
+        purpose: Purpose::Events,
         content_encoding: Compression::Gzip,
         content_type: None,
         received_first: Timestamp(0),
@@ -212,6 +213,7 @@ fn verdict(outcome: &Outcome) -> (&'static str, &'static str) {
     let (outcome, reason) = match outcome {
         Outcome::Delivered => return ("delivered", ""),
         Outcome::RecordFirst => return ("record first", ""),
+        Outcome::Partial { why, .. } => ("partial", why.reason),
         Outcome::Retry { why, .. } => ("retry", why.reason),
         Outcome::Split { why } => ("split", why.reason),
         Outcome::Refused { why } => ("refused", why.reason),
@@ -223,9 +225,10 @@ fn verdict(outcome: &Outcome) -> (&'static str, &'static str) {
 fn detail(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Delivered | Outcome::RecordFirst => "",
-        Outcome::Retry { why, .. } | Outcome::Split { why } | Outcome::Refused { why } => {
-            &why.detail
-        }
+        Outcome::Partial { why, .. }
+        | Outcome::Retry { why, .. }
+        | Outcome::Split { why }
+        | Outcome::Refused { why } => &why.detail,
     }
 }
 

@@ -30,7 +30,7 @@ async fn request_is_the_parcel_byte_by_byte_with_size_encoding_and_identity() {
         assert_eq!(request.header(name), Some(value.as_str()), "{name}");
     }
     assert_eq!(request.header("transfer-encoding"), None);
-    assert!(request.body == parcel.body.concat(), "the body differs");
+    assert!(request.body == parcel.chunks().concat(), "the body differs");
 }
 
 #[tokio::test]

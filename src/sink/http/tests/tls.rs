@@ -136,7 +136,7 @@ async fn a_trusted_receiver_gets_every_byte() {
         let outcome = outcome_of(&receiver, "localhost", authority.trusted(), &parcel).await;
         assert_eq!(outcome, Outcome::Delivered);
         let request = receiver.requests().pop().unwrap();
-        assert!(request.body == parcel.body.concat(), "the body differs");
+        assert!(request.body == parcel.chunks().concat(), "the body differs");
     }
 }
 
