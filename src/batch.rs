@@ -243,6 +243,8 @@ pub enum Purpose {
     Events,
     /// One marked event of Weir's own, to find out whether the destination takes anything.
     Probe,
+    /// Dead letters, sent once more because somebody said so.
+    Redrive,
 }
 
 /// What a sink asks for: all records in one body, or each by itself.

@@ -60,6 +60,16 @@ pub enum Action {
     ExclusionRuleDelete,
     /// What a stream takes, or makes of events, is another.
     StreamUpdate,
+    /// Events were sent to a destination, and it did not go as it should, or does again.
+    StreamSend,
+    /// A stream delivers nothing until its destination is better.
+    StreamPark,
+    /// A parked stream delivers again.
+    StreamResume,
+    /// A destination refused events for good; they are kept as dead letters.
+    EventDeadLetter,
+    /// Dead letters gave way to newer ones.
+    DeadLetterEvict,
     /// A changed configuration was refused, in whole or in part.
     ConfigurationReload,
 }

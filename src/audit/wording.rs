@@ -48,7 +48,7 @@ impl Wording {
 }
 
 /// All actions, in the order of the documentation.
-pub static WORDINGS: [Wording; 21] = [
+pub static WORDINGS: [Wording; 26] = [
     Wording {
         action: Action::NodeStart,
         object: "node",
@@ -230,6 +230,51 @@ pub static WORDINGS: [Wording; 21] = [
         failure: (400, Warning),
     },
     Wording {
+        action: Action::StreamSend,
+        object: "streaming-logs",
+        verb: "send",
+        target: "stream",
+        message: "send streaming logs",
+        success: (200, Normal),
+        failure: (500, Critical),
+    },
+    Wording {
+        action: Action::StreamPark,
+        object: "stream",
+        verb: "park",
+        target: "stream",
+        message: "park stream",
+        success: (200, Warning),
+        failure: (503, Critical),
+    },
+    Wording {
+        action: Action::StreamResume,
+        object: "stream",
+        verb: "resume",
+        target: "stream",
+        message: "resume stream",
+        success: (200, Normal),
+        failure: (500, Warning),
+    },
+    Wording {
+        action: Action::EventDeadLetter,
+        object: "event",
+        verb: "dead-letter",
+        target: "stream",
+        message: "dead-letter events",
+        success: (200, Warning),
+        failure: (422, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterEvict,
+        object: "dead-letter",
+        verb: "evict",
+        target: "stream",
+        message: "evict dead letters",
+        success: (200, Critical),
+        failure: (507, Critical),
+    },
+    Wording {
         action: Action::ConfigurationReload,
         object: "configuration",
         verb: "reload",
@@ -267,6 +312,11 @@ mod tests {
             | Action::ExclusionRuleUpdate
             | Action::ExclusionRuleDelete
             | Action::StreamUpdate
+            | Action::StreamSend
+            | Action::StreamPark
+            | Action::StreamResume
+            | Action::EventDeadLetter
+            | Action::DeadLetterEvict
             | Action::ConfigurationReload => WORDINGS.iter().any(|row| row.action == action),
         }
     }

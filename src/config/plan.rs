@@ -11,7 +11,7 @@ use crate::filter::query::ExclusionRule;
 use crate::filter::selection::Selection;
 use crate::filter::tree::Expr;
 use crate::ingest::settings::{HttpSettings, TcpSettings};
-use crate::journal::settings::{HoldPolicy, JournalSettings, RoomSettings};
+use crate::journal::settings::{HoldPolicy, JournalSettings, LettersSettings, RoomSettings};
 use crate::shard::settings::ShardSettings;
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::stream::settings::StreamSettings;
@@ -89,6 +89,8 @@ pub struct StreamPlan {
     pub stream: StreamSettings,
     /// What it may hold of the journals.
     pub hold: HoldPolicy,
+    /// What it keeps of dead letters.
+    pub letters: LettersSettings,
     /// Retry policy.
     pub retry: RetrySettings,
     /// Destination.

@@ -14,7 +14,7 @@ use super::rules::read_take;
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
-use crate::journal::settings::{HoldPolicy, WhenFull};
+use crate::journal::settings::{HoldPolicy, LettersSettings, WhenFull};
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
@@ -92,6 +92,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 audit: audit_choice_of(audit?.value),
             },
             hold: hold?,
+            letters: LettersSettings::default(),
             retry: retry?,
             sink: sink?,
         })
@@ -131,12 +132,16 @@ impl<'r, 'i> StreamReader<'r, 'i> {
     fn read_retry(&self, section: Section<'_, '_>) -> Option<RetrySettings> {
         let delay_min = section.span("delay_min");
         let delay_max = section.span("delay_max");
+        let probe_after = section.span("probe_after");
+        let probe_every = section.span("probe_every");
         section.finish();
         let (delay_min, delay_max) = (delay_min?, delay_max?);
         super::check_order(self.report, &delay_min, &delay_max);
         Some(RetrySettings {
             delay_min: delay_min.value,
             delay_max: delay_max.value,
+            probe_after: probe_after?.value,
+            probe_every: probe_every?.value,
         })
     }
 }

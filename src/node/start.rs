@@ -19,9 +19,11 @@ use crate::control::admin;
 use crate::control::observed::{
     Observed, ObservedInput, ObservedJournal, ObservedKind, ObservedStream,
 };
+use crate::event::InputId;
 use crate::ingest::settings::InputSettings;
 use crate::journal::internal::{InternalCounters, InternalJournal, InternalRequest};
 use crate::journal::keeper::{Keeper, KeeperCounters, KeeperHandle, KeptJournal};
+use crate::journal::letters::{self, LetterStore};
 use crate::journal::tail::Tail;
 use crate::journal::writer::Writer;
 use crate::metrics::latency::Latency;
@@ -381,6 +383,7 @@ impl<'a> StreamStarter<'a> {
     ) -> Result<(Vec<StreamThread>, Vec<ObservedStream>), StartError> {
         let (mut threads, mut observed) = (Vec::new(), Vec::new());
         let contents = &self.ground.rules.contents;
+        let inputs: Arc<[_]> = self.ground.plan.inputs.iter().map(name_of_input).collect();
         for ((stream, lanes), content) in plans.iter().zip(lanes).zip(contents) {
             let latency = Latency::default();
             observed.push(observe_stream(stream, &lanes, &latency));
@@ -393,6 +396,8 @@ impl<'a> StreamStarter<'a> {
                 clock: Arc::clone(&self.ground.clock),
                 audit: self.ground.audit.clone(),
                 latency,
+                letters: self.open_letters(stream)?,
+                inputs: Arc::clone(&inputs),
                 stop: self.stop.clone(),
             });
             let name = Arc::clone(&stream.stream.name);
@@ -400,6 +405,32 @@ impl<'a> StreamStarter<'a> {
         }
         Ok((threads, observed))
     }
+
+    /// Opens a stream's dead letters, and tells what of them did not hold.
+    fn open_letters(&self, stream: &StreamPlan) -> Result<LetterStore, StartError> {
+        let (name, ground) = (&stream.stream.name, self.ground);
+        let dir = ground.plan.data_dir.join(letters::DIR);
+        let disk = Arc::clone(&ground.disk);
+        let opened = LetterStore::open(disk, &dir, name, stream.letters);
+        let file = letters::file_of(&dir, name);
+        let (store, findings) = opened.map_err(on_disk("open the dead letters", &file))?;
+        if findings.damaged > 0 {
+            let notice = Notice::new(
+                Action::FileQuarantine,
+                file.display().to_string(),
+                "damaged",
+            );
+            let detail = format!("{} dead letters do not hold", findings.damaged);
+            tracing::error!(stream = %name, detail, "dead letters");
+            ground.audit.tell(notice.detail(detail).failed());
+        }
+        Ok(store)
+    }
+}
+
+fn name_of_input(input: &InputPlan) -> (InputId, Box<str>) {
+    let settings = input_settings(input);
+    (settings.id, settings.name.as_str().into())
 }
 
 /// What every shard is started with.

@@ -19,9 +19,10 @@ use crate::block::{Block, CodecId};
 use crate::config::plan::StreamPlan;
 use crate::journal::cursor::CursorRecord;
 use crate::journal::keeper::Hold;
+use crate::journal::letters::LetterStore;
 use crate::journal::reader::Reader;
 use crate::journal::segments::{Catalog, SegmentEntry};
-use crate::journal::settings::HoldPolicy;
+use crate::journal::settings::{HoldPolicy, LettersSettings};
 use crate::journal::tail::Tail;
 use crate::metrics::latency::Latency;
 use crate::metrics::ledger::DiscardReason;
@@ -87,6 +88,15 @@ fn start(first: u64) -> Bench {
         clock: Arc::new(SystemClock),
         audit,
         latency: Latency::default(),
+        letters: LetterStore::open(
+            Arc::new(disk.clone()),
+            Path::new("dead-letters"),
+            "siem",
+            LettersSettings::default(),
+        )
+        .expect("a store")
+        .0,
+        inputs: Arc::new([]),
         stop: stop_seen,
     });
     Bench {
@@ -120,7 +130,10 @@ fn plan(address: std::net::SocketAddr) -> StreamPlan {
         retry: RetrySettings {
             delay_min: Duration::from_millis(1),
             delay_max: Duration::from_millis(1),
+            probe_after: LONG,
+            probe_every: LONG,
         },
+        letters: LettersSettings::default(),
         sink: SinkSettings::Http(HttpSettings {
             url: url.parse().expect("a URL"),
             headers: Vec::new(),

@@ -52,6 +52,8 @@ mod tests {
     const SETTINGS: RetrySettings = RetrySettings {
         delay_min: Duration::from_millis(200),
         delay_max: Duration::from_secs(60),
+        probe_after: Duration::from_mins(10),
+        probe_every: Duration::from_secs(60),
     };
 
     #[test]
@@ -93,6 +95,7 @@ mod tests {
             let settings = RetrySettings {
                 delay_min: Duration::from_millis(min),
                 delay_max: Duration::from_millis(min + more),
+                ..SETTINGS
             };
             let asked = asked.map(Duration::from_millis);
             let floor = asked.unwrap_or_default().min(RETRY_AFTER_MAX);

@@ -28,6 +28,12 @@ impl SinkSettings {
         }
     }
 
+    /// Whether the destination can be asked by a probe: not a file, where it would stay.
+    #[must_use]
+    pub const fn takes_probes(&self) -> bool {
+        !matches!(self, Self::File(_))
+    }
+
     /// The word for this kind of destination in the configuration, status and metrics.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -95,4 +101,9 @@ pub struct RetrySettings {
     pub delay_min: Duration,
     /// Bound the delays grow to. Default 60 s.
     pub delay_max: Duration,
+    /// How long a batch fails in ways that may pass before a probe asks whether it is the batch.
+    /// Default 10 min.
+    pub probe_after: Duration,
+    /// How often a parked stream asks its destination. Default 60 s.
+    pub probe_every: Duration,
 }

@@ -10,6 +10,7 @@ use crate::batch::{
 use crate::block::CodecId;
 use crate::block::codec::{Codec, CodecError};
 use crate::event::LabelRun;
+use crate::position::{JournalId, Timestamp};
 use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
 use crate::stream::lines::{BlockLines, Unreadable, unreadable};
 use crate::stream::template::{EventAt, Renderer, Template};
@@ -46,12 +47,9 @@ impl Encoder {
         let content_type = template.map(|template| template.framing().content_type);
         let template = template.filter(|template| !template.is_raw());
         let (body, raw_bytes) = match (form, template) {
-            (BodyForm::Records, template) => self.records(batch, template)?,
-            (BodyForm::Whole(compression), Some(template)) => {
-                whole(self.rendered(batch, compression, template)?)
-            }
             (BodyForm::Whole(Compression::Identity), None) => whole(self.identity(&batch.parts)?),
             (BodyForm::Whole(Compression::Gzip), None) => whole(self.gzip(&batch.parts)?),
+            (form, template) => self.grown(batch, form, template)?,
         };
         Ok(Parcel {
             purpose: Purpose::Events,
@@ -67,65 +65,49 @@ impl Encoder {
         })
     }
 
-    /// A parcel of one event of Weir's own, made as those of the journal are.
+    /// A parcel of events that are in no block at hand: a probe, or dead letters sent once more.
     ///
     /// # Errors
     /// When the codec refuses.
-    pub fn encode_probe(
+    pub fn encode_loose(
         &mut self,
-        id: BatchId,
-        event: &EventAt<'_>,
+        (id, purpose): (BatchId, Purpose),
+        events: &[EventAt<'_>],
         form: BodyForm,
         template: Option<&Template>,
     ) -> Result<Parcel, CodecError> {
         let content_type = template.map(|template| template.framing().content_type);
-        let template = template.filter(|template| !template.is_raw());
-        let mut rendered = Vec::new();
-        match template {
-            Some(template) => self.renderer.render(template, event, &mut rendered),
-            None => rendered.extend_from_slice(event.line),
+        self.recompressor.reset();
+        let mut body = GrowingBody::new(form, template.filter(|template| !template.is_raw()));
+        for event in events {
+            body.push(event, &mut self.renderer, &mut self.recompressor)?;
         }
-        let (body, raw_bytes) = match form {
-            BodyForm::Records => {
-                let raw_bytes = rendered.len() as u64;
-                let record = Record {
-                    position: event.position,
-                    received: event.received,
-                    line: Bytes::copy_from_slice(event.line),
-                    body: Bytes::from(rendered),
-                };
-                (Body::Records(vec![record]), raw_bytes)
-            }
-            BodyForm::Whole(compression) => {
-                self.recompressor.reset();
-                let mut records = Vec::new();
-                if let Some(template) = template {
-                    let framing = template.framing();
-                    records.extend_from_slice(&framing.prefix);
-                    records.append(&mut rendered);
-                    if framing.trailing_separator {
-                        records.extend_from_slice(&framing.separator);
-                    }
-                    records.extend_from_slice(&framing.suffix);
-                } else {
-                    records.append(&mut rendered);
-                    records.push(b'\n');
-                }
-                whole(RenderedBody::new(compression).finish(records, &mut self.recompressor)?)
-            }
-        };
+        let (body, raw_bytes) = body.finish(&mut self.recompressor)?;
+        let first = events.first();
         Ok(Parcel {
-            journal: event.position.journal,
-            received_first: event.received,
-            purpose: Purpose::Probe,
-            content_encoding: form.compression(),
-            attempt: 0,
-            events: 1,
             id,
+            journal: first.map_or(JournalId(0), |event| event.position.journal),
+            attempt: 0,
+            events: events.len() as u64,
             raw_bytes,
             body,
+            content_encoding: form.compression(),
             content_type,
+            received_first: first.map_or(Timestamp(0), |event| event.received),
+            purpose,
         })
+    }
+
+    /// Calls `use_event` with each event that is taken of these parts, in order.
+    ///
+    /// # Errors
+    /// When a block does not give its raw form or its labels.
+    pub fn each_event(
+        &mut self,
+        parts: &[BatchPart],
+        use_event: impl FnMut(&EventAt<'_>),
+    ) -> Result<(), Unreadable> {
+        each_event(&mut self.lines, parts, use_event)
     }
 
     /// How many events of a part, from its first on and taken or not, hold at most `events_max`
@@ -199,103 +181,23 @@ impl Encoder {
         Ok((body, raw_bytes))
     }
 
-    /// Every event that is taken, by itself.
-    fn records(
+    /// A body made event by event.
+    fn grown(
         &mut self,
         batch: &Batch,
+        form: BodyForm,
         template: Option<&Template>,
     ) -> Result<(Body, u64), Unreadable> {
-        let mut records = Vec::new();
-        let mut raw_bytes = 0;
-        for part in &batch.parts {
-            let block = &part.block;
-            let runs = self.lines.label_runs(block)?;
-            let mut labelled = Labelled {
-                runs: &runs,
-                start: 0,
-            };
-            let renderer = &mut self.renderer;
-            let (mut lines, mut bodies) = (Vec::new(), Vec::new());
-            let mut ends = Vec::new();
-            self.lines.each_line(part, |line| {
-                let run = labelled.of(line.event);
-                let event = EventAt {
-                    line: &line.buffer[line.span.start..line.span.end - 1],
-                    labels: &run.labels,
-                    received: run.received,
-                    position: EventPosition::of(block, line.event),
-                };
-                lines.extend_from_slice(event.line);
-                if let Some(template) = template {
-                    renderer.render(template, &event, &mut bodies);
-                }
-                ends.push((event.position, event.received, lines.len(), bodies.len()));
-            })?;
-            let (lines, bodies) = (Bytes::from(lines), Bytes::from(bodies));
-            let (mut line_start, mut body_start) = (0, 0);
-            for (position, received, line_end, body_end) in ends {
-                let line = lines.slice(line_start..line_end);
-                let body = match template {
-                    Some(_) => bodies.slice(body_start..body_end),
-                    None => line.clone(),
-                };
-                raw_bytes += body.len() as u64 + 1;
-                records.push(Record {
-                    position,
-                    received,
-                    line,
-                    body,
-                });
-                (line_start, body_start) = (line_end, body_end);
-            }
-        }
-        Ok((Body::Records(records), raw_bytes))
-    }
-
-    /// Every event that is taken, as the template has it.
-    fn rendered(
-        &mut self,
-        batch: &Batch,
-        compression: Compression,
-        template: &Template,
-    ) -> Result<(Vec<Bytes>, u64), Unreadable> {
         self.recompressor.reset();
-        let framing = template.framing();
-        let mut records = framing.prefix.clone();
-        let mut out = RenderedBody::new(compression);
-        let mut is_first = true;
-        for part in &batch.parts {
-            let block = &part.block;
-            let runs = self.lines.label_runs(block)?;
-            let mut labelled = Labelled {
-                runs: &runs,
-                start: 0,
-            };
-            let (renderer, recompressor) = (&mut self.renderer, &mut self.recompressor);
-            let mut pushed = Ok(());
-            self.lines.each_line(part, |line| {
-                let run = labelled.of(line.event);
-                if !std::mem::take(&mut is_first) {
-                    records.extend_from_slice(&framing.separator);
-                }
-                let event = EventAt {
-                    line: &line.buffer[line.span.start..line.span.end - 1],
-                    labels: &run.labels,
-                    received: run.received,
-                    position: EventPosition::of(block, line.event),
-                };
-                renderer.render(template, &event, &mut records);
-                if records.len() >= RECORDS_BYTES && pushed.is_ok() {
-                    pushed = out.push(&mut records, recompressor);
-                }
-            })?;
-            pushed.map_err(|error| unreadable(block, &error))?;
-        }
-        if framing.trailing_separator && !is_first {
-            records.extend_from_slice(&framing.separator);
-        }
-        records.extend_from_slice(&framing.suffix);
-        let finished = out.finish(records, &mut self.recompressor);
+        let mut body = GrowingBody::new(form, template);
+        let (renderer, recompressor) = (&mut self.renderer, &mut self.recompressor);
+        let mut pushed = Ok(());
+        each_event(&mut self.lines, &batch.parts, |event| {
+            if pushed.is_ok() {
+                pushed = body.push(event, renderer, recompressor);
+            }
+        })?;
+        let finished = pushed.and_then(|()| body.finish(&mut self.recompressor));
         finished.map_err(|error| Unreadable {
             range: batch.id.range,
             why: error.to_string(),
@@ -346,48 +248,148 @@ impl<'a> Labelled<'a> {
     }
 }
 
-/// A body that grows record by record.
-struct RenderedBody {
-    compression: Compression,
+fn each_event(
+    lines: &mut BlockLines,
+    parts: &[BatchPart],
+    mut use_event: impl FnMut(&EventAt<'_>),
+) -> Result<(), Unreadable> {
+    for part in parts {
+        let block = &part.block;
+        let runs = lines.label_runs(block)?;
+        let mut labelled = Labelled {
+            runs: &runs,
+            start: 0,
+        };
+        lines.each_line(part, |line| {
+            let run = labelled.of(line.event);
+            use_event(&EventAt {
+                line: &line.buffer[line.span.start..line.span.end - 1],
+                labels: &run.labels,
+                received: run.received,
+                position: EventPosition::of(block, line.event),
+            });
+        })?;
+    }
+    Ok(())
+}
+
+/// A body that grows event by event.
+struct GrowingBody<'a> {
+    form: BodyForm,
+    template: Option<&'a Template>,
+    /// What was rendered and is not handed on; for records, all of them.
+    rendered: Vec<u8>,
+    is_first: bool,
     chunks: Vec<Bytes>,
     run: Vec<u8>,
     raw_bytes: u64,
+    /// For records: the lines back to back, and where each event's line and body end.
+    lines: Vec<u8>,
+    ends: Vec<RecordEnd>,
 }
 
-impl RenderedBody {
-    fn new(compression: Compression) -> Self {
+struct RecordEnd {
+    position: EventPosition,
+    received: Timestamp,
+    line: usize,
+    body: usize,
+}
+
+impl<'a> GrowingBody<'a> {
+    fn new(form: BodyForm, template: Option<&'a Template>) -> Self {
+        let prefix = match (form, template) {
+            (BodyForm::Whole(_), Some(template)) => template.framing().prefix.clone(),
+            _ => Vec::new(),
+        };
         Self {
-            compression,
+            form,
+            template,
+            rendered: prefix,
+            is_first: true,
             chunks: Vec::new(),
             run: Vec::new(),
             raw_bytes: 0,
+            lines: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
-    /// Takes what was rendered so far; `records` is empty then.
     fn push(
         &mut self,
-        records: &mut Vec<u8>,
+        event: &EventAt<'_>,
+        renderer: &mut Renderer,
         recompressor: &mut Recompressor,
     ) -> Result<(), CodecError> {
-        self.raw_bytes += records.len() as u64;
-        match self.compression {
-            Compression::Identity => self.chunks.push(Bytes::from(std::mem::take(records))),
+        let is_first = std::mem::take(&mut self.is_first);
+        match (self.form, self.template) {
+            (BodyForm::Records, template) => {
+                self.lines.extend_from_slice(event.line);
+                if let Some(template) = template {
+                    renderer.render(template, event, &mut self.rendered);
+                }
+                self.ends.push(RecordEnd {
+                    position: event.position,
+                    received: event.received,
+                    line: self.lines.len(),
+                    body: self.rendered.len(),
+                });
+                Ok(())
+            }
+            (BodyForm::Whole(compression), template) => {
+                match template {
+                    Some(template) => {
+                        if !is_first {
+                            let separator = &template.framing().separator;
+                            self.rendered.extend_from_slice(separator);
+                        }
+                        renderer.render(template, event, &mut self.rendered);
+                    }
+                    None => {
+                        self.rendered.extend_from_slice(event.line);
+                        self.rendered.push(b'\n');
+                    }
+                }
+                if self.rendered.len() < RENDERED_BYTES {
+                    return Ok(());
+                }
+                self.hand_on(compression, recompressor)
+            }
+        }
+    }
+
+    /// Takes what was rendered so far.
+    fn hand_on(
+        &mut self,
+        compression: Compression,
+        recompressor: &mut Recompressor,
+    ) -> Result<(), CodecError> {
+        self.raw_bytes += self.rendered.len() as u64;
+        match compression {
+            Compression::Identity => {
+                let rendered = std::mem::take(&mut self.rendered);
+                self.chunks.push(Bytes::from(rendered));
+            }
             Compression::Gzip => {
-                recompressor.push(records, &mut self.run)?;
-                records.clear();
+                recompressor.push(&self.rendered, &mut self.run)?;
+                self.rendered.clear();
             }
         }
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        mut records: Vec<u8>,
-        recompressor: &mut Recompressor,
-    ) -> Result<(Vec<Bytes>, u64), CodecError> {
-        self.push(&mut records, recompressor)?;
-        if self.compression == Compression::Gzip {
+    fn finish(mut self, recompressor: &mut Recompressor) -> Result<(Body, u64), CodecError> {
+        let BodyForm::Whole(compression) = self.form else {
+            return Ok(self.into_records());
+        };
+        if let Some(template) = self.template {
+            let framing = template.framing();
+            if framing.trailing_separator && !self.is_first {
+                self.rendered.extend_from_slice(&framing.separator);
+            }
+            self.rendered.extend_from_slice(&framing.suffix);
+        }
+        self.hand_on(compression, recompressor)?;
+        if compression == Compression::Gzip {
             let ended = recompressor.finish(&mut self.run)?;
             let mut member = GzipMember::new();
             member.add_run(ended.raw_crc32, ended.raw_len);
@@ -397,9 +399,33 @@ impl RenderedBody {
                 Bytes::copy_from_slice(&member.finish()),
             ];
         }
-        Ok((self.chunks, self.raw_bytes))
+        Ok((Body::Whole(self.chunks), self.raw_bytes))
+    }
+
+    fn into_records(self) -> (Body, u64) {
+        let (lines, rendered) = (Bytes::from(self.lines), Bytes::from(self.rendered));
+        let (mut line_start, mut body_start) = (0, 0);
+        let mut raw_bytes = 0;
+        let mut records = Vec::with_capacity(self.ends.len());
+        for end in self.ends {
+            let line = lines.slice(line_start..end.line);
+            let body = match self.template {
+                Some(_) => rendered.slice(body_start..end.body),
+                None => line.clone(),
+            };
+            // Counted as a line, so that streams of both forms compare.
+            raw_bytes += body.len() as u64 + 1;
+            records.push(Record {
+                position: end.position,
+                received: end.received,
+                line,
+                body,
+            });
+            (line_start, body_start) = (end.line, end.body);
+        }
+        (Body::Records(records), raw_bytes)
     }
 }
 
 /// Rendered bytes that are gathered before they are handed on.
-const RECORDS_BYTES: usize = 128 << 10;
+const RENDERED_BYTES: usize = 128 << 10;

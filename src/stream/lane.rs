@@ -337,6 +337,14 @@ impl Lane {
         self.phase = Phase::Retrying(again);
     }
 
+    /// A batch that waits for its next try is tried at once.
+    pub fn hurry(&mut self, now: Duration) {
+        if let Phase::Retrying(at) = &mut self.phase {
+            *at = now.min(*at);
+            self.not_before = self.not_before.min(now);
+        }
+    }
+
     /// Tries so far of the batch that is out.
     #[must_use]
     pub fn attempt(&self) -> u32 {

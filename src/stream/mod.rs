@@ -6,6 +6,8 @@ pub mod gzip;
 pub mod lane;
 pub mod lines;
 pub mod pace;
+pub mod probe;
+pub mod refusal;
 pub mod remaining;
 pub mod select;
 pub mod settings;

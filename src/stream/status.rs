@@ -15,6 +15,9 @@ pub enum LaneActivity {
     Delivering,
     /// The last try failed; the next one is waited for.
     Retrying,
+    /// The destination refuses everything, or there is no room for dead letters: it is asked again
+    /// now and then.
+    Parked,
     /// Its disk cannot be read or its record not be written; it tries again.
     Troubled,
     /// It has ended with the node.
@@ -23,10 +26,11 @@ pub enum LaneActivity {
 
 impl LaneActivity {
     /// All activities.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Idle,
         Self::Delivering,
         Self::Retrying,
+        Self::Parked,
         Self::Troubled,
         Self::Stopped,
     ];
@@ -38,6 +42,7 @@ impl LaneActivity {
             Self::Idle => "idle",
             Self::Delivering => "delivering",
             Self::Retrying => "retrying",
+            Self::Parked => "parked",
             Self::Troubled => "troubled",
             Self::Stopped => "stopped",
         }

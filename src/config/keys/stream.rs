@@ -120,6 +120,19 @@ pub static RETRY: SectionSpec = SectionSpec {
             Fallback::Value("\"60s\""),
             "Upper bound the delays grow to; never below `delay_min`.",
         ),
+        Key::new(
+            "probe_after",
+            span(Duration::from_secs(1), Duration::from_hours(24)),
+            Fallback::Value("\"10m\""),
+            "When a batch has failed for so long in ways that may pass, a marked test event asks \
+             whether the destination takes anything else; if it does, the batch is at fault.",
+        ),
+        Key::new(
+            "probe_every",
+            span(Duration::from_millis(100), Duration::from_hours(24)),
+            Fallback::Value("\"60s\""),
+            "How often a parked stream asks its destination whether it takes events again.",
+        ),
     ],
     tables: &[],
 };

@@ -28,7 +28,7 @@ mod payload;
 mod settings;
 mod shapes;
 mod text;
-mod time;
+pub(in crate::stream) mod time;
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
 }
 
 /// Appends the time in UTC with this many fraction digits and what stands for the zone: `Z`, `+00:00`, or nothing.
-pub(super) fn push(out: &mut Vec<u8>, time: Timestamp, digits: usize, zone: &str) {
+pub(in crate::stream) fn push(out: &mut Vec<u8>, time: Timestamp, digits: usize, zone: &str) {
     let instant = CivilTime::from_microsecond(time.0).unwrap_or(CivilTime::UNIX_EPOCH);
     write!(out, "{instant:.digits$}").expect("a vector takes all");
     let written = out.pop();

@@ -1,0 +1,245 @@
+//! A stream's thread: the shell around its lanes.
+//!
+//! One thread a stream, one task a lane, one lane a journal. The thread reads, encodes,
+//! records and delivers; a slow destination costs the others nothing. What a lane does is in
+//! [`lane`], what follows from a destination's answer in [`outcome`], [`park`] and [`letters`],
+//! and what is given up in [`discard`].
+
+mod discard;
+mod lane;
+mod letters;
+mod outcome;
+mod park;
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use self::lane::RunningLane;
+use crate::audit::AuditLog;
+use crate::batch::{BodyForm, CursorState};
+use crate::block::codec::{CompressionLevel, Inflater, best_codec};
+use crate::config::plan::StreamPlan;
+use crate::event::InputId;
+use crate::journal::cursor::CursorRecord;
+use crate::journal::keeper::hold::Hold;
+use crate::journal::letters::LetterStore;
+use crate::journal::reader::Reader;
+use crate::metrics::latency::Latency;
+use crate::metrics::ledger::DiscardReason;
+use crate::os::clock::Clock;
+use crate::os::disk::Disk;
+use crate::position::{JournalId, OffsetRange};
+use crate::sink::settings::RetrySettings;
+use crate::sink::{AnySink, OpenContext};
+use crate::stream::content::Content;
+use crate::stream::encode::Encoder;
+use crate::stream::lane::Lane;
+use crate::stream::pace::Pace;
+use crate::stream::refusal::Refusals;
+use crate::stream::select::Selector;
+use crate::stream::status::LaneStatus;
+
+/// One lane's parts.
+#[derive(Debug)]
+pub struct LaneParts {
+    /// The journal.
+    pub journal: JournalId,
+    /// Where to begin.
+    pub state: CursorState,
+    /// Its record.
+    pub record: CursorRecord,
+    /// Its reader.
+    pub reader: Reader,
+    /// What the scraper sees.
+    pub status: Arc<ArcSwap<LaneStatus>>,
+    /// What retention sees of it, and what it is told to discard.
+    pub hold: Arc<Hold>,
+}
+
+/// One stream's parts.
+#[derive(Debug)]
+pub struct StreamParts {
+    /// What it runs on.
+    pub plan: StreamPlan,
+    /// What it makes of the journal, in force.
+    pub content: Arc<ArcSwap<Content>>,
+    /// Its lanes.
+    pub lanes: Vec<LaneParts>,
+    /// Journals of the node.
+    pub journals: usize,
+    /// Where file sinks write.
+    pub disk: Arc<dyn Disk>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where discards are told before they happen.
+    pub audit: AuditLog,
+    /// Received to delivered.
+    pub latency: Latency,
+    /// Where it keeps what its destination refuses for good.
+    pub letters: LetterStore,
+    /// Names of the inputs.
+    pub inputs: Arc<[(InputId, Box<str>)]>,
+    /// How far the node is on its way to stop.
+    pub stop: watch::Receiver<StopPhase>,
+}
+
+/// How far the node is on its way to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopPhase {
+    /// It runs.
+    Running,
+    /// Deliver what is durable, then end.
+    Drain,
+    /// End now; what is not delivered stays in the journal.
+    Now,
+}
+
+/// Starts a stream's thread.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn(parts: StreamParts) -> io::Result<JoinHandle<io::Result<()>>> {
+    // The kernel shows 15 bytes of a thread's name.
+    let name = format!("weir-{}", parts.plan.stream.name);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, run(parts))
+    })
+}
+
+async fn run(parts: StreamParts) -> io::Result<()> {
+    let StreamParts {
+        plan,
+        content,
+        lanes,
+        journals,
+        disk,
+        clock,
+        audit,
+        latency,
+        letters,
+        inputs,
+        stop,
+    } = parts;
+    let encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
+    let shared = Rc::new(Shared {
+        encoder: RefCell::new(encoder),
+        selector: RefCell::default(),
+        content,
+        form: plan.sink.body_form(),
+        retry: plan.retry,
+        name: Arc::clone(&plan.stream.name),
+        clock: Arc::clone(&clock),
+        audit,
+        latency,
+        pace: RefCell::default(),
+        probes: plan.sink.takes_probes(),
+        letters: RefCell::new(letters),
+        inputs,
+    });
+    let (resume, _) = watch::channel(());
+    let mut tasks = Vec::new();
+    for lane in lanes {
+        let wall_clock = Arc::clone(&clock);
+        let context = OpenContext {
+            journal: lane.journal,
+            journals,
+            stream: Arc::clone(&plan.stream.name),
+            disk: Arc::clone(&disk),
+            clock: Arc::new(move || wall_clock.now().wall),
+            state: Some(lane.state.sink.as_slice()).filter(|state| !state.is_empty()),
+        };
+        let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
+        let name = Arc::clone(&plan.stream.name);
+        let content = shared.content.load_full();
+        let limits = (plan.stream.batch, content.version);
+        let core = Lane::new(name, lane.journal, limits, lane.state.clone());
+        let lane_start = lane.state.cursor;
+        let doorbell = lane.reader.tail().doorbell();
+        let shown = (*lane.status.load_full()).clone();
+        let shared = Rc::clone(&shared);
+        let running = RunningLane {
+            core,
+            content,
+            sink,
+            refusals: Refusals::new(shared.retry.probe_after),
+            parked: None,
+            doorbell,
+            shown,
+            inflater: Inflater::new(),
+            parts: lane,
+            shared,
+            stop: stop.clone(),
+            resume: resume.subscribe(),
+            told: OffsetRange {
+                first: lane_start,
+                end: lane_start,
+            },
+            discard_again: None,
+        };
+        tasks.push(tokio::task::spawn_local(running.run()));
+    }
+    for task in tasks {
+        task.await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// What the lanes of a stream share.
+struct Shared {
+    encoder: RefCell<Encoder>,
+    selector: RefCell<Selector>,
+    content: Arc<ArcSwap<Content>>,
+    form: BodyForm,
+    retry: RetrySettings,
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    audit: AuditLog,
+    latency: Latency,
+    pace: RefCell<Pace>,
+    /// Whether the destination can be asked by a probe.
+    probes: bool,
+    letters: RefCell<LetterStore>,
+    /// Names of the inputs.
+    inputs: Arc<[(InputId, Box<str>)]>,
+}
+
+/// What a lane's record says of it: where it stands and what it has counted up to there, both, or
+/// the books of the stream would not balance.
+pub(super) fn status_of(journal: JournalId, state: &CursorState) -> LaneStatus {
+    let counts = &state.counts;
+    let discarded = DiscardReason::ALL.iter().zip(counts.discarded);
+    LaneStatus {
+        journal: Some(journal),
+        start: state.start,
+        cursor: state.cursor,
+        delivered: counts.delivered,
+        delivered_bytes: counts.delivered_bytes,
+        filtered: counts.filtered,
+        sampled_out: counts.sampled_out,
+        dead_lettered: counts.dead_lettered,
+        discarded: discarded
+            .map(|(reason, count)| (reason.as_str(), count))
+            .collect(),
+        ..LaneStatus::default()
+    }
+}
+
+/// Eight random bytes for the jitter of retries.
+fn random_bytes() -> [u8; 8] {
+    let uuid = uuid::Uuid::new_v4();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&uuid.as_bytes()[..8]);
+    // The version nibble of a UUID stands in byte 6.
+    bytes[6] ^= uuid.as_bytes()[15];
+    bytes
+}
