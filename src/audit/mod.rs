@@ -62,6 +62,18 @@ pub enum Action {
     StreamUpdate,
     /// A changed configuration was refused, in whole or in part.
     ConfigurationReload,
+    /// Events that a destination refuses for good became dead letters.
+    EventDeadLetter,
+    /// Dead letters were sent again.
+    DeadLetterRedrive,
+    /// Dead letters were removed because someone asked for it.
+    DeadLetterDrop,
+    /// Dead letters were removed to make room for later ones.
+    DeadLetterEvict,
+    /// A stream delivers nothing until its trouble has passed or someone resumes it.
+    StreamPark,
+    /// A stream that was parked delivers again.
+    StreamResume,
 }
 
 /// One thing that happened, or a sum of like ones.

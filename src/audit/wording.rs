@@ -48,7 +48,7 @@ impl Wording {
 }
 
 /// All actions, in the order of the documentation.
-pub static WORDINGS: [Wording; 21] = [
+pub static WORDINGS: [Wording; 27] = [
     Wording {
         action: Action::NodeStart,
         object: "node",
@@ -238,6 +238,60 @@ pub static WORDINGS: [Wording; 21] = [
         success: (200, Normal),
         failure: (400, Warning),
     },
+    Wording {
+        action: Action::EventDeadLetter,
+        object: "event",
+        verb: "dead-letter",
+        target: "stream",
+        message: "dead-letter events",
+        success: (200, Warning),
+        failure: (422, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterRedrive,
+        object: "dead-letter",
+        verb: "redrive",
+        target: "stream",
+        message: "redrive dead letters",
+        success: (200, Normal),
+        failure: (422, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterDrop,
+        object: "dead-letter",
+        verb: "drop",
+        target: "stream",
+        message: "drop dead letters",
+        success: (200, Critical),
+        failure: (500, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterEvict,
+        object: "dead-letter",
+        verb: "evict",
+        target: "stream",
+        message: "evict dead letters",
+        success: (200, Critical),
+        failure: (507, Critical),
+    },
+    Wording {
+        action: Action::StreamPark,
+        object: "stream",
+        verb: "park",
+        target: "stream",
+        message: "park stream",
+        success: (200, Warning),
+        failure: (503, Critical),
+    },
+    Wording {
+        action: Action::StreamResume,
+        object: "stream",
+        verb: "resume",
+        target: "stream",
+        message: "resume stream",
+        success: (200, Normal),
+        failure: (500, Warning),
+    },
 ];
 
 #[cfg(test)]
@@ -267,7 +321,13 @@ mod tests {
             | Action::ExclusionRuleUpdate
             | Action::ExclusionRuleDelete
             | Action::StreamUpdate
-            | Action::ConfigurationReload => WORDINGS.iter().any(|row| row.action == action),
+            | Action::ConfigurationReload
+            | Action::EventDeadLetter
+            | Action::DeadLetterRedrive
+            | Action::DeadLetterDrop
+            | Action::DeadLetterEvict
+            | Action::StreamPark
+            | Action::StreamResume => WORDINGS.iter().any(|row| row.action == action),
         }
     }
 
