@@ -14,6 +14,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -149,7 +150,7 @@ pub enum Which {
     /// All there are.
     All,
     /// These; those that are not there are none.
-    Ids(Vec<LetterId>),
+    Ids(BTreeSet<LetterId>),
     /// Those refused for this reason.
     Reason(String),
 }
@@ -173,7 +174,7 @@ struct WhichText {
     #[serde(skip_serializing_if = "Option::is_none")]
     all: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ids: Option<Vec<LetterId>>,
+    ids: Option<BTreeSet<LetterId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

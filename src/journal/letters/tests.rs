@@ -115,7 +115,10 @@ fn letters_are_there_with_all_they_say_until_they_are_removed() {
     );
 
     assert_eq!(store.select(&Which::Reason("too_long".to_owned())).len(), 2);
-    assert_eq!(store.select(&Which::Ids(vec![id, letter(99).id()])), [id]);
+    assert_eq!(
+        store.select(&Which::Ids([id, letter(99).id()].into())),
+        [id]
+    );
     assert_eq!(store.remove(&[id, letter(99).id()]).unwrap(), 1);
     disk.crash(8);
     let (store, _) = open(&disk, AMPLE).unwrap();
@@ -353,7 +356,7 @@ fn an_id_is_written_and_read_in_one_way() {
 
 #[test]
 fn which_letters_is_said_in_one_of_three_ways() {
-    let ids = Which::Ids(vec![letter(3).id(), letter(4).id()]);
+    let ids = Which::Ids([letter(3).id(), letter(4).id()].into());
     let sound = [
         (Which::All, json!({"all": true})),
         (ids, json!({"ids": ["1-3", "1-4"]})),
