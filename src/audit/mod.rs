@@ -60,18 +60,22 @@ pub enum Action {
     ExclusionRuleDelete,
     /// What a stream takes, or makes of events, is another.
     StreamUpdate,
-    /// Events were sent to a destination, and it did not go as it should, or does again.
-    StreamSend,
-    /// A stream delivers nothing until its destination is better.
-    StreamPark,
-    /// A parked stream delivers again.
-    StreamResume,
-    /// A destination refused events for good; they are kept as dead letters.
-    EventDeadLetter,
-    /// Dead letters gave way to newer ones.
-    DeadLetterEvict,
     /// A changed configuration was refused, in whole or in part.
     ConfigurationReload,
+    /// Events were sent to a destination, and it did not go as it should, or does again.
+    StreamSend,
+    /// Events that a destination refuses for good became dead letters.
+    EventDeadLetter,
+    /// Dead letters were sent again.
+    DeadLetterRedrive,
+    /// Dead letters were removed because someone asked for it.
+    DeadLetterDrop,
+    /// Dead letters were removed to make room for later ones.
+    DeadLetterEvict,
+    /// A stream delivers nothing until its trouble has passed or someone resumes it.
+    StreamPark,
+    /// A stream that was parked delivers again.
+    StreamResume,
 }
 
 /// One thing that happened, or a sum of like ones.

@@ -48,7 +48,7 @@ impl Wording {
 }
 
 /// All actions, in the order of the documentation.
-pub static WORDINGS: [Wording; 26] = [
+pub static WORDINGS: [Wording; 28] = [
     Wording {
         action: Action::NodeStart,
         object: "node",
@@ -230,6 +230,15 @@ pub static WORDINGS: [Wording; 26] = [
         failure: (400, Warning),
     },
     Wording {
+        action: Action::ConfigurationReload,
+        object: "configuration",
+        verb: "reload",
+        target: "node",
+        message: "reload configuration",
+        success: (200, Normal),
+        failure: (400, Warning),
+    },
+    Wording {
         action: Action::StreamSend,
         object: "streaming-logs",
         verb: "send",
@@ -237,6 +246,42 @@ pub static WORDINGS: [Wording; 26] = [
         message: "send streaming logs",
         success: (200, Normal),
         failure: (500, Critical),
+    },
+    Wording {
+        action: Action::EventDeadLetter,
+        object: "event",
+        verb: "dead-letter",
+        target: "stream",
+        message: "dead-letter events",
+        success: (200, Warning),
+        failure: (422, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterRedrive,
+        object: "dead-letter",
+        verb: "redrive",
+        target: "stream",
+        message: "redrive dead letters",
+        success: (200, Normal),
+        failure: (422, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterDrop,
+        object: "dead-letter",
+        verb: "drop",
+        target: "stream",
+        message: "drop dead letters",
+        success: (200, Critical),
+        failure: (500, Warning),
+    },
+    Wording {
+        action: Action::DeadLetterEvict,
+        object: "dead-letter",
+        verb: "evict",
+        target: "stream",
+        message: "evict dead letters",
+        success: (200, Critical),
+        failure: (507, Critical),
     },
     Wording {
         action: Action::StreamPark,
@@ -255,33 +300,6 @@ pub static WORDINGS: [Wording; 26] = [
         message: "resume stream",
         success: (200, Normal),
         failure: (500, Warning),
-    },
-    Wording {
-        action: Action::EventDeadLetter,
-        object: "event",
-        verb: "dead-letter",
-        target: "stream",
-        message: "dead-letter events",
-        success: (200, Warning),
-        failure: (422, Warning),
-    },
-    Wording {
-        action: Action::DeadLetterEvict,
-        object: "dead-letter",
-        verb: "evict",
-        target: "stream",
-        message: "evict dead letters",
-        success: (200, Critical),
-        failure: (507, Critical),
-    },
-    Wording {
-        action: Action::ConfigurationReload,
-        object: "configuration",
-        verb: "reload",
-        target: "node",
-        message: "reload configuration",
-        success: (200, Normal),
-        failure: (400, Warning),
     },
 ];
 
@@ -312,12 +330,14 @@ mod tests {
             | Action::ExclusionRuleUpdate
             | Action::ExclusionRuleDelete
             | Action::StreamUpdate
+            | Action::ConfigurationReload
             | Action::StreamSend
-            | Action::StreamPark
-            | Action::StreamResume
             | Action::EventDeadLetter
+            | Action::DeadLetterRedrive
+            | Action::DeadLetterDrop
             | Action::DeadLetterEvict
-            | Action::ConfigurationReload => WORDINGS.iter().any(|row| row.action == action),
+            | Action::StreamPark
+            | Action::StreamResume => WORDINGS.iter().any(|row| row.action == action),
         }
     }
 

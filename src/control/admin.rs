@@ -1,4 +1,4 @@
-//! The admin listener: health, metrics and status over HTTP, read-only.
+//! The admin listener: health, metrics, status and commands over HTTP.
 //!
 //! | `GET` | answers |
 //! | --- | --- |
@@ -9,6 +9,7 @@
 //! | `/v1/status` | inputs, journals and streams as JSON |
 //!
 //! Whoever reaches it can read it; it listens on loopback unless the operator says otherwise.
+//! What changes something is in [`command_routes`], and taken from this host alone.
 
 use std::io;
 use std::net::TcpListener;
@@ -16,11 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -29,6 +30,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::control::command_routes::{self, Peer};
+use crate::control::commands::StreamCommands;
 use crate::control::health;
 use crate::control::observed::Observed;
 use crate::control::prometheus::{CONTENT_TYPE, Metrics};
@@ -55,10 +58,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Media type of JSON answers.
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
-/// Starts the control thread, which serves `listener` until `stop` says true or its sender
-/// is gone.
+/// Starts the control thread, which serves `listener` and passes commands on until `stop` says
+/// true or its sender is gone.
 ///
 /// # Errors
 /// When the socket cannot be made non-blocking or the thread cannot be started; through the
@@ -66,6 +69,7 @@ const JSON: &str = "application/json";
 pub fn spawn(
     listener: TcpListener,
     observed: Arc<Observed>,
+    commands: StreamCommands,
     stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     listener.set_nonblocking(true)?;
@@ -75,7 +79,9 @@ pub fn spawn(
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(serve(listener, Control::new(observed), stop))
+            let control = Control::new(observed);
+            let app = router(Arc::clone(&control), Arc::new(commands));
+            runtime.block_on(serve(listener, &control, &app, stop))
         })
 }
 
@@ -106,12 +112,12 @@ impl Control {
 
 async fn serve(
     listener: TcpListener,
-    control: Arc<Control>,
+    control: &Control,
+    app: &Router,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let app = router(Arc::clone(&control));
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_live = true;
@@ -121,13 +127,16 @@ async fn serve(
             // The sender is gone when the node is: that is a stop too.
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             _ = looks.tick() => {
-                was_live = look(&control, was_live);
+                was_live = look(control, was_live);
                 continue;
             }
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => drop(tokio::spawn(converse(stream, app.clone(), place))),
+            Ok((stream, peer, place)) => {
+                let app = app.clone().layer(Extension(peer));
+                drop(tokio::spawn(converse(stream, app, place)));
+            }
             Err(error) => {
                 // Both a connection that failed before it was taken and a lack of
                 // descriptors pass.
@@ -142,13 +151,13 @@ async fn serve(
 async fn accept(
     listener: &tokio::net::TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await
         .expect("the semaphore is never closed");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, Peer(address.ip()), place))
 }
 
 /// Serves one connection to its end.
@@ -182,13 +191,14 @@ fn look(control: &Control, was_live: bool) -> bool {
     }
 }
 
-fn router(control: Arc<Control>) -> Router {
+fn router(control: Arc<Control>, commands: Arc<StreamCommands>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status_page))
+        .merge(command_routes::routes(commands))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(control)
@@ -201,7 +211,11 @@ async fn index() -> Response {
          /healthz    does every thread turn its loop?\n\
          /readyz     are events taken?\n\
          /metrics    counters, lag and latencies, in the Prometheus text format\n\
-         /v1/status  inputs, journals and streams, in JSON\n"
+         /v1/status  inputs, journals and streams, in JSON\n\n\
+         From this host, as application/json:\n\
+         POST /v1/streams/STREAM/resume                deliver again\n\
+         POST /v1/streams/STREAM/dead-letters/redrive  send dead letters again\n\
+         POST /v1/streams/STREAM/dead-letters/drop     remove dead letters\n"
     );
     answer(StatusCode::OK, TEXT, text)
 }
@@ -242,11 +256,11 @@ async fn not_found(uri: Uri) -> Response {
 }
 
 async fn method_not_allowed() -> Response {
-    let body = json!({ "error": "only GET and HEAD are answered here" });
+    let body = json!({ "error": "this is not answered to that method; / lists what there is" });
     answer(StatusCode::METHOD_NOT_ALLOWED, JSON, body.to_string())
 }
 
-fn answer(status: StatusCode, media_type: &'static str, body: String) -> Response {
+pub(super) fn answer(status: StatusCode, media_type: &'static str, body: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         // Every answer is of its moment.

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::block::{Block, CodecId};
 use crate::budget::{Budget, Grant};
 use crate::control::admin;
+use crate::control::commands::StreamCommands;
 use crate::control::observed::{
     Observed, ObservedInput, ObservedJournal, ObservedKind, ObservedStream,
 };
@@ -73,7 +74,13 @@ impl Node {
         let listener = sockets::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let thread = admin::spawn(listener, Arc::clone(&observed), stopped).unwrap();
+        let thread = admin::spawn(
+            listener,
+            Arc::clone(&observed),
+            StreamCommands::default(),
+            stopped,
+        )
+        .unwrap();
         Self {
             observed,
             clock,
@@ -507,6 +514,9 @@ fn only_what_is_listed_is_answered_and_only_to_readers() {
         assert_eq!(post.status, 405, "{path}");
         assert!(post.head.contains("\r\nallow: get,head"), "{}", post.head);
     }
+    let read = node.request("GET", "/v1/streams/siem/resume");
+    assert_eq!(read.status, 405);
+    assert!(read.head.contains("\r\nallow: post"), "{}", read.head);
     let missing = node.request("GET", "/v1/events");
     assert_eq!(missing.status, 404);
     assert!(missing.head.contains("content-type: application/json"));
@@ -515,6 +525,19 @@ fn only_what_is_listed_is_answered_and_only_to_readers() {
         error["error"],
         "there is no /v1/events; / lists what there is"
     );
+}
+
+#[test]
+fn a_command_is_taken_from_a_connection_of_this_host() {
+    let node = Node::start();
+    let mut stream = TcpStream::connect(node.address).unwrap();
+    let request = "POST /v1/streams/nobody/resume HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\
+                   Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(answer.contains("there is no stream"), "{answer}");
 }
 
 #[test]

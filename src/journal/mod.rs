@@ -6,6 +6,7 @@ pub mod format;
 pub mod inspect;
 pub mod internal;
 pub mod keeper;
+pub mod letters;
 pub mod reader;
 pub mod recovery;
 pub mod scan;

@@ -84,3 +84,31 @@ impl Default for HoldPolicy {
         }
     }
 }
+
+/// How many dead letters a stream keeps, and what becomes of it when that is too few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LettersSettings {
+    /// Bytes of the stream's file of letters. 1 MiB to 1 GiB; default 64 MiB.
+    pub bytes_max: u64,
+    /// What to do when the next letter has no room.
+    pub when_full: WhenLettersFull,
+}
+
+impl Default for LettersSettings {
+    fn default() -> Self {
+        Self {
+            bytes_max: 64 * 1024 * 1024,
+            when_full: WhenLettersFull::Park,
+        }
+    }
+}
+
+/// What a stream does whose dead letters are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenLettersFull {
+    /// It parks until someone makes room: no letter is lost. The default.
+    #[default]
+    Park,
+    /// It removes its oldest letters, each removal told as an audit event before.
+    Evict,
+}

@@ -16,6 +16,7 @@ use crate::block::codec::{CompressionLevel, best_codec};
 use crate::budget::Budget;
 use crate::config::plan::{InputPlan, Plan, StreamPlan};
 use crate::control::admin;
+use crate::control::commands::StreamCommands;
 use crate::control::observed::{
     Observed, ObservedInput, ObservedJournal, ObservedKind, ObservedStream,
 };
@@ -314,7 +315,9 @@ type Stoppable = (watch::Sender<bool>, JoinHandle<io::Result<()>>);
 
 fn start_control(admin: TcpListener, observed: &Arc<Observed>) -> Result<Stoppable, StartError> {
     let (stop, stop_seen) = watch::channel(false);
-    let thread = admin::spawn(admin, Arc::clone(observed), stop_seen);
+    // No stream takes commands yet.
+    let commands = StreamCommands::default();
+    let thread = admin::spawn(admin, Arc::clone(observed), commands, stop_seen);
     Ok((stop, thread.map_err(StartError::Thread)?))
 }
 
