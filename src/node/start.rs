@@ -90,7 +90,7 @@ impl OpenNode {
         };
         let path = DataPath::start(&ground, recording.internal, journals, ledgers, lanes)?;
         let observed = Arc::new(observe(&ground, &identity, &path, seen));
-        let (stop_control, control) = start_control(admin, &observed)?;
+        let (stop_control, control) = start_control(admin, &observed, path.streams.commands)?;
         let (stop_listening, listen) = start_listening(listeners, &path.inputs, &path.shards)?;
         findings::record(
             &ground.audit,
@@ -108,7 +108,7 @@ impl OpenNode {
             threads: Threads {
                 listen: Some(listen),
                 shards: path.shard_threads,
-                streams: path.stream_threads,
+                streams: path.streams.threads,
                 audit: Some(recording.audit_thread),
                 internal: Some(recording.internal_thread),
                 keeper: Some(path.keeper_thread),
@@ -141,7 +141,7 @@ fn observe(
         data_dir: identity.dir.clone(),
         inputs: path.inputs.iter().map(ServedInput::observed).collect(),
         journals: path.observed_journals.clone(),
-        streams: path.observed_streams.clone(),
+        streams: path.streams.observed.clone(),
         keeper: Arc::clone(&path.keeper_counters),
         internal: internal.counters,
         internal_tail: internal.tail,
@@ -241,8 +241,7 @@ struct DataPath {
     shards: Vec<ShardHandle>,
     shard_threads: Vec<ShardThread>,
     observed_journals: Vec<ObservedJournal>,
-    stream_threads: Vec<StreamThread>,
-    observed_streams: Vec<ObservedStream>,
+    streams: StartedStreams,
     stop_streams: watch::Sender<StopPhase>,
     keeper: KeeperHandle,
     keeper_thread: JoinHandle<()>,
@@ -262,8 +261,8 @@ impl DataPath {
         let inputs: Vec<ServedInput> = plan.inputs.iter().map(serve_input).collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
-        let (streams, stop_streams) = StreamStarter::new(ground, journals.len());
-        let (stream_threads, observed_streams) = streams.start_all(&plan.streams, lanes)?;
+        let (starter, stop_streams) = StreamStarter::new(ground, journals.len());
+        let streams = starter.start_all(&plan.streams, lanes)?;
         let starter = ShardStarter {
             ground,
             inputs: &inputs,
@@ -278,8 +277,7 @@ impl DataPath {
             shards,
             shard_threads,
             observed_journals,
-            stream_threads,
-            observed_streams,
+            streams,
             stop_streams,
             keeper,
             keeper_thread,
@@ -313,10 +311,12 @@ impl ServedInput {
 /// A way to stop a thread that listens, and the thread with what the system said at its end.
 type Stoppable = (watch::Sender<bool>, JoinHandle<io::Result<()>>);
 
-fn start_control(admin: TcpListener, observed: &Arc<Observed>) -> Result<Stoppable, StartError> {
+fn start_control(
+    admin: TcpListener,
+    observed: &Arc<Observed>,
+    commands: StreamCommands,
+) -> Result<Stoppable, StartError> {
     let (stop, stop_seen) = watch::channel(false);
-    // No stream takes commands yet.
-    let commands = StreamCommands::default();
     let thread = admin::spawn(admin, Arc::clone(observed), commands, stop_seen);
     Ok((stop, thread.map_err(StartError::Thread)?))
 }
@@ -368,6 +368,17 @@ struct StreamStarter<'a> {
 /// A stream's name and its thread.
 type StreamThread = (Arc<str>, JoinHandle<io::Result<()>>);
 
+/// Commands that wait for a stream at most.
+const COMMANDS_MAX: usize = 8;
+
+/// All streams, under way.
+#[derive(Default)]
+struct StartedStreams {
+    threads: Vec<StreamThread>,
+    observed: Vec<ObservedStream>,
+    commands: StreamCommands,
+}
+
 impl<'a> StreamStarter<'a> {
     fn new(ground: &'a Ground, journals: usize) -> (Self, watch::Sender<StopPhase>) {
         let (sender, stop) = watch::channel(StopPhase::Running);
@@ -383,13 +394,17 @@ impl<'a> StreamStarter<'a> {
         &self,
         plans: &[StreamPlan],
         lanes: Vec<Vec<LaneParts>>,
-    ) -> Result<(Vec<StreamThread>, Vec<ObservedStream>), StartError> {
-        let (mut threads, mut observed) = (Vec::new(), Vec::new());
+    ) -> Result<StartedStreams, StartError> {
+        let mut started = StartedStreams::default();
         let contents = &self.ground.rules.contents;
         let inputs: Arc<[_]> = self.ground.plan.inputs.iter().map(name_of_input).collect();
         for ((stream, lanes), content) in plans.iter().zip(lanes).zip(contents) {
             let latency = Latency::default();
-            observed.push(observe_stream(stream, &lanes, &latency));
+            let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+            let name = Arc::clone(&stream.stream.name);
+            started.commands.add(Arc::clone(&name), sender);
+            let observed = observe_stream(stream, &lanes, &latency);
+            started.observed.push(observed);
             let thread = delivery::spawn(StreamParts {
                 plan: stream.clone(),
                 content: Arc::clone(content),
@@ -401,12 +416,13 @@ impl<'a> StreamStarter<'a> {
                 latency,
                 letters: self.open_letters(stream)?,
                 inputs: Arc::clone(&inputs),
+                commands,
                 stop: self.stop.clone(),
             });
-            let name = Arc::clone(&stream.stream.name);
-            threads.push((name, thread.map_err(StartError::Thread)?));
+            let thread = thread.map_err(StartError::Thread)?;
+            started.threads.push((name, thread));
         }
-        Ok((threads, observed))
+        Ok(started)
     }
 
     /// Opens a stream's dead letters, and tells what of them did not hold.

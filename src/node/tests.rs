@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::delivery::{LaneParts, StopPhase, StreamParts, spawn};
 use crate::audit::{Action, AuditLog, Report, Reports};
@@ -97,6 +97,7 @@ fn start(first: u64) -> Bench {
         .expect("a store")
         .0,
         inputs: Arc::new([]),
+        commands: mpsc::channel(1).1,
         stop: stop_seen,
     });
     Bench {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::batch::EventPosition;
-use crate::event::Labels;
+use crate::event::{InputId, Labels};
 use crate::position::{JournalId, Offset, Timestamp};
 
 pub use format::{DETAIL_BYTES_MAX, LetterError};
@@ -241,4 +241,27 @@ pub fn labels_of(labels: &Labels, input: &str) -> Map<String, Value> {
         .chain(event_time.map(|time| ("event_time_micros", Value::from(time.0))))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// The labels that stand in a letter; what [`labels_of`] wrote, but for the input, which may be
+/// another by now.
+#[must_use]
+pub fn labels_from(known: &Map<String, Value>) -> Labels {
+    let text = |name: &str| known.get(name).and_then(Value::as_str).map(Box::from);
+    Labels {
+        application: text("application"),
+        subsystem: text("subsystem"),
+        host: text("host"),
+        level: text("level"),
+        env: text("env"),
+        tags: text("tags"),
+        meta: text("meta"),
+        sender: text("sender"),
+        peer: text("peer"),
+        event_time: known
+            .get("event_time_micros")
+            .and_then(Value::as_i64)
+            .map(Timestamp),
+        ..Labels::of_input(InputId::REJECT_RECORDS)
+    }
 }

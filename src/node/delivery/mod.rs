@@ -5,6 +5,7 @@
 //! [`lane`], what follows from a destination's answer in [`outcome`], [`park`] and [`letters`],
 //! and what is given up in [`discard`].
 
+mod commands;
 mod discard;
 mod lane;
 mod letters;
@@ -18,13 +19,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use self::commands::Commands;
 use self::lane::RunningLane;
 use crate::audit::AuditLog;
 use crate::batch::{BodyForm, CursorState};
 use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
+use crate::control::commands::StreamCommand;
 use crate::event::InputId;
 use crate::journal::cursor::CursorRecord;
 use crate::journal::keeper::hold::Hold;
@@ -85,6 +88,8 @@ pub struct StreamParts {
     pub letters: LetterStore,
     /// Names of the inputs.
     pub inputs: Arc<[(InputId, Box<str>)]>,
+    /// What it is asked to do.
+    pub commands: mpsc::Receiver<StreamCommand>,
     /// How far the node is on its way to stop.
     pub stop: watch::Receiver<StopPhase>,
 }
@@ -128,6 +133,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         latency,
         letters,
         inputs,
+        commands,
         stop,
     } = parts;
     let encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
@@ -188,9 +194,18 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         };
         tasks.push(tokio::task::spawn_local(running.run()));
     }
+    let serving = Commands {
+        shared: Rc::clone(&shared),
+        resume,
+        sink: plan.sink,
+        disk,
+    };
+    let serving = tokio::task::spawn_local(serving.run(commands));
     for task in tasks {
         task.await.map_err(io::Error::other)?;
     }
+    // What it has not done is answered by its end.
+    serving.abort();
     Ok(())
 }
 
