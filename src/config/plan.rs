@@ -11,7 +11,7 @@ use crate::filter::query::ExclusionRule;
 use crate::filter::selection::Selection;
 use crate::filter::tree::Expr;
 use crate::ingest::settings::{HttpSettings, TcpSettings};
-use crate::journal::settings::{HoldPolicy, JournalSettings, RoomSettings};
+use crate::journal::settings::{HoldPolicy, JournalSettings, LettersSettings, RoomSettings};
 use crate::shard::settings::ShardSettings;
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::stream::settings::StreamSettings;
@@ -91,6 +91,8 @@ pub struct StreamPlan {
     pub hold: HoldPolicy,
     /// Retry policy.
     pub retry: RetrySettings,
+    /// How many dead letters it keeps.
+    pub letters: LettersSettings,
     /// Destination.
     pub sink: SinkSettings,
 }

@@ -21,7 +21,7 @@ use crate::journal::cursor::CursorRecord;
 use crate::journal::keeper::Hold;
 use crate::journal::reader::Reader;
 use crate::journal::segments::{Catalog, SegmentEntry};
-use crate::journal::settings::HoldPolicy;
+use crate::journal::settings::{HoldPolicy, LettersSettings};
 use crate::journal::tail::Tail;
 use crate::metrics::latency::Latency;
 use crate::metrics::ledger::DiscardReason;
@@ -121,6 +121,7 @@ fn plan(address: std::net::SocketAddr) -> StreamPlan {
             delay_min: Duration::from_millis(1),
             delay_max: Duration::from_millis(1),
         },
+        letters: LettersSettings::default(),
         sink: SinkSettings::Http(HttpSettings {
             url: url.parse().expect("a URL"),
             headers: Vec::new(),
