@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct JournalId(pub u16);
 
 impl JournalId {
-    /// The internal journal: audit events, rejects and dead letters.
+    /// The internal journal: audit events and rejects.
     pub const INTERNAL: Self = Self(u16::MAX);
 }
 

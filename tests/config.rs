@@ -18,7 +18,10 @@ use weir::config::{
 };
 use weir::event::{InputId, Labels};
 use weir::ingest::settings::{HttpSettings, InputSettings, TcpSettings, Validation};
-use weir::journal::settings::{HoldPolicy, JournalSettings, RoomLimit, RoomSettings, WhenFull};
+use weir::journal::settings::{
+    HoldPolicy, JournalSettings, LettersSettings, RoomLimit, RoomSettings, WhenFull,
+    WhenLettersFull,
+};
 use weir::position::Timestamp;
 use weir::shard::settings::ShardSettings;
 use weir::sink::settings::{Compression, SinkSettings};
@@ -401,4 +404,21 @@ mod any_text {
             }
         }
     }
+}
+
+#[test]
+fn dead_letters_are_kept_as_the_file_says() {
+    let stream = "[input.apps.tcp]\nlisten = \"127.0.0.1:9000\"\n\
+                  [stream.siem.file]\npath = \"/srv/out/siem.ndjson\"\n";
+    let letters_of = |more: &str| plan_of(&format!("{stream}{more}")).streams[0].letters;
+    assert_eq!(letters_of(""), LettersSettings::default());
+    let evicting = "[stream.siem.dead_letters]\nbytes_max = \"1 MiB\"\nwhen_full = \"evict\"\n";
+    let expected = LettersSettings {
+        bytes_max: 1 << 20,
+        when_full: WhenLettersFull::Evict,
+    };
+    assert_eq!(letters_of(evicting), expected);
+    let told = describe(&plan_of(&format!("{stream}{evicting}")));
+    let words = "; keeps 1 MiB of dead letters; removes its oldest dead letters when they are full";
+    assert!(told.contains(words), "{told}");
 }

@@ -3,6 +3,9 @@
 //!
 //! The same checks run on a directory that today's code makes, so the fixture and the writer
 //! cannot part ways, and places named in `docs/journal-format.md` are read by their numbers.
+//! `tests/data/dead-letters-v1` is the same for a stream's dead letters, and the document shows the
+//! first of them.
+//!
 //! A change of the format gets a new version and a directory of its own; the ones before stay.
 //! `WEIR_BLESS=1 cargo test --test format_fixture` writes the directory anew: only before the
 //! version was released.
@@ -17,7 +20,7 @@ use std::sync::{Arc, Once};
 
 use sha2::Digest as _;
 
-use weir::batch::{CursorState, Cut};
+use weir::batch::{CursorState, Cut, EventPosition};
 use weir::block::codec::{Codec, CompressionLevel, Inflater, ZlibCodec};
 use weir::block::metadata::{InputPosition, Metadata};
 use weir::block::{Block, CodecId, raw_crc32};
@@ -25,6 +28,7 @@ use weir::event::{InputId, LabelRun, Labels};
 use weir::journal::cursor::{self, CursorRecord};
 use weir::journal::floor::{Floor, FloorState};
 use weir::journal::format::{self, BlockHeader, FormatError, SegmentHeader, Trailer};
+use weir::journal::letters::{DeadLetter, format as letter_format};
 use weir::journal::reader::{ReadNext, Reader};
 use weir::journal::recovery::{fuzz_records, fuzz_recover, recover};
 use weir::journal::scan::SegmentScan;
@@ -716,4 +720,68 @@ fn read(disk: &MemoryDisk, path: &Path) -> Vec<u8> {
     let read = file.read_at(&mut bytes, 0).unwrap();
     assert_eq!(read, bytes.len());
     bytes
+}
+
+const LETTERS: &str = "tests/data/dead-letters-v1/siem.letters";
+
+/// The letters of the fixture: one of text, one that is not UTF-8.
+fn letters() -> Vec<DeadLetter> {
+    let letter = |offset: u64, line: &[u8]| DeadLetter {
+        position: EventPosition {
+            segment: SEGMENTS[0],
+            journal: JOURNAL,
+            offset: Offset(offset),
+        },
+        received: Timestamp(1_700_000_000_000_001),
+        refused: Timestamp(1_700_000_060_000_000),
+        reason: "http_4xx".to_owned(),
+        detail: "400 Bad Request: no such index".to_owned(),
+        batch: format!("{}/1000000-1000009/siem/0000000000000000", SEGMENTS[0]),
+        attempts: 2,
+        labels: [("host", "web-1"), ("input", "apps")]
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .into_iter()
+            .collect(),
+        line: line.to_vec(),
+    };
+    vec![
+        letter(1_000_003, b"{\"a\":1}"),
+        letter(1_000_004, b"{\"a\":\"\xff\"}"),
+    ]
+}
+
+#[test]
+fn dead_letters_of_version_1_read_as_they_were_written() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(LETTERS);
+    let mut written = Vec::new();
+    for letter in letters() {
+        letter_format::encode(&letter, &mut written);
+    }
+    if std::env::var_os("WEIR_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &written).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.as_bytes() == written,
+        "the writer of today makes the same"
+    );
+    let read = text
+        .lines()
+        .map(|line| letter_format::decode(line.as_bytes()).unwrap());
+    assert_eq!(read.collect::<Vec<_>>(), letters());
+
+    let (first, second) = text.split_once('\n').unwrap();
+    assert_eq!((&first[..8], &first[16..18]), ("{\"crc\":\"", "\","));
+    let crc = u32::from_str_radix(&first[8..16], 16).unwrap();
+    assert_eq!(crc, crc32c::crc32c(&first.as_bytes()[18..]));
+    assert!(
+        second.ends_with(",\"line_base64\":\"eyJhIjoi/yJ9\"}\n"),
+        "{second}"
+    );
+    let document = include_str!("../docs/journal-format.md");
+    assert!(
+        document.lines().any(|line| line == first),
+        "the document shows {first}"
+    );
 }

@@ -1,9 +1,12 @@
 //! The command line: one file for each group of commands.
 
+mod admin;
 mod check;
+mod dead_letters;
 mod journal;
 mod rules;
 mod run;
+mod streams;
 mod text;
 
 use std::io::{self, Write as _};
@@ -41,6 +44,12 @@ enum Command {
     /// Try a rule on events before trusting it.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Look at events that destinations refused for good; send them again, or drop them.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+    /// Ask the streams of a running node.
+    #[command(subcommand)]
+    Streams(streams::Command),
 }
 
 /// Exit status of a wrong configuration or command line.
@@ -54,6 +63,8 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::check(&config),
         Command::Journal(command) => journal::run(&command),
         Command::Rules(command) => rules::run(&command),
+        Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Streams(command) => streams::run(&command),
     }
 }
 
@@ -87,6 +98,9 @@ enum CommandError {
         /// What the disk said.
         error: io::Error,
     },
+    /// The running node says no, or does not answer.
+    #[error("{0}")]
+    Node(String),
     /// The answer cannot be written.
     #[error("write the answer: {0}")]
     Print(io::Error),
@@ -121,7 +135,9 @@ fn exit(done: Result<Verdict, CommandError>) -> ExitCode {
             eprintln!("weir: {error}");
             match error {
                 CommandError::Usage(_) => ExitCode::from(EXIT_USAGE),
-                CommandError::Disk { .. } | CommandError::Print(_) => ExitCode::FAILURE,
+                CommandError::Disk { .. } | CommandError::Node(_) | CommandError::Print(_) => {
+                    ExitCode::FAILURE
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use super::plan::{ExclusionPlan, InputPlan, Plan, StreamPlan};
 use super::units::{ByteSize, Span};
 use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
-use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
+use crate::journal::settings::{HoldPolicy, LettersSettings, RoomLimit, WhenFull, WhenLettersFull};
 use crate::position::Timestamp;
 use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
 use crate::stream::settings::{AuditChoice, StartAt};
@@ -179,7 +179,11 @@ fn take_words(plan: &StreamPlan) -> String {
 
 fn stream_line(plan: &StreamPlan) -> String {
     let StreamPlan {
-        stream, sink, hold, ..
+        stream,
+        sink,
+        hold,
+        letters,
+        ..
     } = plan;
     let destination = match sink {
         SinkSettings::Http(http) => http_words(http),
@@ -208,11 +212,25 @@ fn stream_line(plan: &StreamPlan) -> String {
         AuditChoice::Only => "; audit events only",
     };
     format!(
-        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{}{audit}{}\n",
+        "stream \"{}\": to {destination}; batches of {size} or {age}{records}; starts at {from}{}{audit}{}{}\n",
         stream.name,
         take_words(plan),
-        hold_words(hold)
+        hold_words(hold),
+        letters_words(*letters)
     )
+}
+
+/// How many dead letters the stream keeps; nothing for the defaults.
+fn letters_words(letters: LettersSettings) -> String {
+    let (default, bytes_max) = (LettersSettings::default(), ByteSize(letters.bytes_max));
+    let mut words = String::new();
+    if letters.bytes_max != default.bytes_max {
+        words.push_str(&format!("; keeps {bytes_max} of dead letters"));
+    }
+    if letters.when_full == WhenLettersFull::Evict {
+        words.push_str("; removes its oldest dead letters when they are full");
+    }
+    words
 }
 
 /// What the stream may lose; nothing for the defaults.

@@ -89,10 +89,10 @@ pub struct StreamPlan {
     pub stream: StreamSettings,
     /// What it may hold of the journals.
     pub hold: HoldPolicy,
-    /// What it keeps of dead letters.
-    pub letters: LettersSettings,
     /// Retry policy.
     pub retry: RetrySettings,
+    /// How many dead letters it keeps.
+    pub letters: LettersSettings,
     /// Destination.
     pub sink: SinkSettings,
 }

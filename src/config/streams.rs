@@ -14,7 +14,7 @@ use super::rules::read_take;
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
-use crate::journal::settings::{HoldPolicy, LettersSettings, WhenFull};
+use crate::journal::settings::{HoldPolicy, LettersSettings, WhenFull, WhenLettersFull};
 use crate::sink::settings::{RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
@@ -60,6 +60,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let hold = self.read_hold(&section);
         let batch = read_batch(section.section("batch", &keys::stream::BATCH));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
+        let letters = read_letters(section.section("dead_letters", &keys::stream::DEAD_LETTERS));
         let sink = self.read_sink(&section, &name, files);
         let place_of_template = section.section_place("template");
         section.finish();
@@ -92,8 +93,8 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 audit: audit_choice_of(audit?.value),
             },
             hold: hold?,
-            letters: LettersSettings::default(),
             retry: retry?,
+            letters: letters?,
             sink: sink?,
         })
     }
@@ -169,6 +170,19 @@ fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {
         bytes_max: bytes?.value,
         age_max: age?.value,
         records_max: (records > 0).then_some(records),
+    })
+}
+
+fn read_letters(section: Section<'_, '_>) -> Option<LettersSettings> {
+    let bytes_max = section.size("bytes_max");
+    let when_full = section.one_of("when_full");
+    section.finish();
+    Some(LettersSettings {
+        bytes_max: bytes_max?.value,
+        when_full: match when_full?.value {
+            "evict" => WhenLettersFull::Evict,
+            _ => WhenLettersFull::Park,
+        },
     })
 }
 

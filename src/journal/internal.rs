@@ -1,5 +1,5 @@
-//! The internal journal: audit events and records of rejected lines; dead letters as they come
-//! to be.
+//! The internal journal: audit events and records of rejected lines. Dead letters have files of
+//! their own ([`letters`](crate::journal::letters)), because this one overwrites its oldest.
 //!
 //! The same code and files as any journal, written by one thread of its own, with segments
 //! made in advance: a reserve that a full disk cannot take away. It is bounded: when its

@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_requests;
 mod bodies;
 mod crash;
+mod dead_letters;
 mod destination;
 mod environment;
 mod failing_disk;

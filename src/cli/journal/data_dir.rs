@@ -89,7 +89,7 @@ impl DataDir {
     }
 
     /// The path of a file as seen from the data directory.
-    pub(super) fn short<'a>(&self, path: &'a Path) -> &'a Path {
+    pub(in crate::cli) fn short<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.path).unwrap_or(path)
     }
 

@@ -102,19 +102,27 @@ pub(super) fn export(dir: &DataDir, arguments: &Export) -> Result<Verdict, Comma
         output.finish().map_err(on_output)
     });
     drop(progress);
-    match exported {
-        Ok(()) => Ok(Verdict::of(output.gaps == 0)),
-        Err(error) => match error.downcast::<OutputError>() {
-            // The reader has seen what it wanted (`| head -1`).
-            Ok(OutputError(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                Ok(Verdict::of(output.gaps == 0))
-            }
-            Ok(OutputError(error)) => Err(CommandError::Print(error)),
-            Err(error) => Err(CommandError::disk(format!(
-                "export journal {}",
-                place.journal
-            ))(error)),
-        },
+    let what = format!("export journal {}", place.journal);
+    ended(exported, output.gaps == 0, &what)
+}
+
+/// What the end of an export means: `sound` when all was there to be read. Errors of the output
+/// are those that [`on_output`] made.
+pub(in crate::cli) fn ended(
+    exported: io::Result<()>,
+    sound: bool,
+    what: &str,
+) -> Result<Verdict, CommandError> {
+    let Err(error) = exported else {
+        return Ok(Verdict::of(sound));
+    };
+    match error.downcast::<OutputError>() {
+        // The reader has seen what it wanted (`| head -1`).
+        Ok(OutputError(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Verdict::of(sound))
+        }
+        Ok(OutputError(error)) => Err(CommandError::Print(error)),
+        Err(error) => Err(CommandError::disk(what)(error)),
     }
 }
 
@@ -144,7 +152,8 @@ fn bound(key: &str, text: &str) -> Result<Bound, CommandError> {
         })
 }
 
-fn open_target(out: Option<&PathBuf>) -> Result<Box<dyn Write>, CommandError> {
+/// Where events go: a file that is made, or standard output.
+pub(in crate::cli) fn open_target(out: Option<&PathBuf>) -> Result<Box<dyn Write>, CommandError> {
     let Some(path) = out else {
         return Ok(Box::new(BufWriter::new(io::stdout())));
     };
@@ -164,7 +173,8 @@ fn open_target(out: Option<&PathBuf>) -> Result<Box<dyn Write>, CommandError> {
 #[error("{0}")]
 struct OutputError(io::Error);
 
-fn on_output(error: io::Error) -> io::Error {
+/// Marks an error as one of the output.
+pub(in crate::cli) fn on_output(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), OutputError(error))
 }
 

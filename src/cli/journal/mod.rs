@@ -6,7 +6,7 @@
 
 mod check;
 pub(super) mod data_dir;
-mod export;
+pub(super) mod export;
 mod ls;
 mod repair;
 mod verify;
@@ -119,7 +119,7 @@ pub(super) fn run(command: &Command) -> ExitCode {
 }
 
 /// Prints an answer as JSON or as text.
-fn answer_in(
+pub(super) fn answer_in(
     form: &Form,
     json: &serde_json::Value,
     text: impl FnOnce() -> String,

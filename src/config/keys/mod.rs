@@ -32,6 +32,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &template::MASK,
     &stream::BATCH,
     &stream::RETRY,
+    &stream::DEAD_LETTERS,
     &stream::HTTP,
     &stream::FILE,
 ];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Except, Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
+use super::{Except, Fallback, GIB, KIB, Key, Kind, MIB, SectionSpec, TIB, span};
 
 /// `[stream.NAME]`.
 pub static STREAM: SectionSpec = SectionSpec {
@@ -65,7 +65,15 @@ pub static STREAM: SectionSpec = SectionSpec {
         ),
     ],
     tables: &[
-        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file",
+        "exclude",
+        "sample",
+        "domains",
+        "template",
+        "batch",
+        "retry",
+        "dead_letters",
+        "http",
+        "file",
     ],
 };
 
@@ -132,6 +140,30 @@ pub static RETRY: SectionSpec = SectionSpec {
             span(Duration::from_millis(100), Duration::from_hours(24)),
             Fallback::Value("\"60s\""),
             "How often a parked stream asks its destination whether it takes events again.",
+        ),
+    ],
+    tables: &[],
+};
+
+/// `[stream.NAME.dead_letters]`.
+pub static DEAD_LETTERS: SectionSpec = SectionSpec {
+    path: "stream.NAME.dead_letters",
+    doc: "Events that the destination refuses for good. See [dead-letters.md](dead-letters.md).",
+    keys: &[
+        Key::new(
+            "bytes_max",
+            Kind::Size { min: MIB, max: GIB },
+            Fallback::Value("\"64 MiB\""),
+            "Bytes of the stream's dead letters in the data directory. About 100 bytes of memory \
+             are taken for each.",
+        ),
+        Key::new(
+            "when_full",
+            Kind::OneOf(&["park", "evict"]),
+            Fallback::Value("\"park\""),
+            "What happens when the next one has no room. `park`: the stream delivers nothing until \
+             there is room again. `evict`: the oldest are removed, at least a sixteenth of the room \
+             at a time, each time with an audit event before.",
         ),
     ],
     tables: &[],
