@@ -64,6 +64,8 @@ const PURE: [&str; 26] = [
     "journal/keeper/watch",
     "journal/writer",
     "sink/retry",
+    "sink/http/answer",
+    "sink/http/circuit",
     "shard/core",
     "shard/notices",
     "shard/placement",
