@@ -73,9 +73,9 @@ pub(super) fn judge(answered: Answered<'_>) -> Outcome {
 
 /// The value of `errors`, when it stands before the items, as it does in all versions.
 fn errors(body: &[u8]) -> Option<bool> {
+    const NAME: &[u8] = b"\"errors\"";
     let head = &body[..memmem::find(body, b"\"items\"").unwrap_or(body.len())];
-    let (name, rest) = head.split_at(memmem::find(head, b"\"errors\"")? + b"\"errors\"".len());
-    debug_assert!(name.ends_with(b"\"errors\""));
+    let rest = &head[memmem::find(head, NAME)? + NAME.len()..];
     let value = rest.trim_ascii_start().strip_prefix(b":")?;
     match value.trim_ascii_start() {
         value if value.starts_with(b"false") => Some(false),
