@@ -203,7 +203,7 @@ fn tell(opened: &OpenNode, default: bool) -> String {
     for stream in &plan.streams {
         let to = match &stream.sink {
             crate::sink::SinkSettings::Http(http) => {
-                format!("POST {}", http.url.host().unwrap_or("?"))
+                format!("POST {}", http.urls[0].host().unwrap_or("?"))
             }
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
         };

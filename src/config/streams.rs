@@ -11,11 +11,12 @@ use super::plan::StreamPlan;
 use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::read_take;
+use super::sinks::preset::Preset;
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
 use crate::journal::settings::{HoldPolicy, LettersSettings, WhenFull, WhenLettersFull};
-use crate::sink::settings::{RetrySettings, SinkSettings};
+use crate::sink::settings::{Backoff, RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
 };
@@ -56,9 +57,11 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let from = section.start_at("from");
         let audit = section.one_of("audit");
         let take = read_take(self.report, &section, &name);
-        let template = read_template(self.report, &section);
+        let preset = Preset::of(&section);
+        let shape = preset.map(|preset| preset.shape);
+        let template = read_template(self.report, &section, shape);
         let hold = self.read_hold(&section);
-        let batch = read_batch(section.section("batch", &keys::stream::BATCH));
+        let batch = self.read_batch(section.section("batch", &keys::stream::BATCH), preset);
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
         let letters = read_letters(section.section("dead_letters", &keys::stream::DEAD_LETTERS));
         let sink = self.read_sink(&section, &name, files);
@@ -130,6 +133,48 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         })
     }
 
+    fn read_batch(&self, section: Section<'_, '_>, preset: Option<&Preset>) -> Option<BatchLimits> {
+        let bytes = section.size("bytes");
+        let age = section.span("age");
+        let records = section.count("records");
+        section.finish();
+        let (bytes, age, records) = (bytes?, age?, records?);
+        let events = u64::try_from(records.value).expect("the range of records lies in u64");
+        let given = BatchLimits {
+            bytes_max: bytes.value,
+            age_max: age.value,
+            records_max: (events > 0).then_some(events),
+        };
+        let Some(preset) = preset else {
+            return Some(given);
+        };
+        if let Some(limit) = preset.body_bytes_max.filter(|limit| bytes.value > *limit)
+            && bytes.is_typed()
+        {
+            let (megabytes, name) = (limit / 1_000_000, preset.name);
+            let rule = format!("is above {megabytes} MB, which is what {name} takes; lower it");
+            self.report.refuse(&bytes, rule);
+        }
+        let or = preset.batch;
+        Some(BatchLimits {
+            bytes_max: if bytes.is_typed() {
+                given.bytes_max
+            } else {
+                or.bytes_max
+            },
+            age_max: if age.is_typed() {
+                given.age_max
+            } else {
+                or.age_max
+            },
+            records_max: if records.is_typed() {
+                given.records_max
+            } else {
+                or.records_max
+            },
+        })
+    }
+
     fn read_retry(&self, section: Section<'_, '_>) -> Option<RetrySettings> {
         let delay_min = section.span("delay_min");
         let delay_max = section.span("delay_max");
@@ -139,8 +184,10 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let (delay_min, delay_max) = (delay_min?, delay_max?);
         super::check_order(self.report, &delay_min, &delay_max);
         Some(RetrySettings {
-            delay_min: delay_min.value,
-            delay_max: delay_max.value,
+            backoff: Backoff {
+                delay_min: delay_min.value,
+                delay_max: delay_max.value,
+            },
             probe_after: probe_after?.value,
             probe_every: probe_every?.value,
         })
@@ -158,19 +205,6 @@ fn version_of(
     }
     let template = template.map(TemplateSettings::describe).unwrap_or_default();
     text_hash(&format!("content {selection:?} {sampling:?} {template}"))
-}
-
-fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {
-    let bytes = section.size("bytes");
-    let age = section.span("age");
-    let records = section.count("records");
-    section.finish();
-    let records = u64::try_from(records?.value).expect("the range of records lies in u64");
-    Some(BatchLimits {
-        bytes_max: bytes?.value,
-        age_max: age?.value,
-        records_max: (records > 0).then_some(records),
-    })
 }
 
 fn read_letters(section: Section<'_, '_>) -> Option<LettersSettings> {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::settings::RetrySettings;
+use super::settings::Backoff;
 
 /// Longest wait a destination may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -18,19 +18,14 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// drawn number; `asked` is what the destination asked for. The delay is never below `asked`
 /// (cut to [`RETRY_AFTER_MAX`]) and never above the larger of `asked` and `delay_max`.
 #[must_use]
-pub fn delay(
-    settings: &RetrySettings,
-    attempt: u32,
-    random: u64,
-    asked: Option<Duration>,
-) -> Duration {
+pub fn delay(settings: &Backoff, attempt: u32, random: u64, asked: Option<Duration>) -> Duration {
     let drawn = fraction(bound(settings, attempt), random);
     let asked = asked.unwrap_or_default().min(RETRY_AFTER_MAX);
     drawn.max(asked)
 }
 
 /// `delay_min · 2^attempt`, at most `delay_max`.
-fn bound(settings: &RetrySettings, attempt: u32) -> Duration {
+fn bound(settings: &Backoff, attempt: u32) -> Duration {
     2_u32
         .checked_pow(attempt)
         .and_then(|factor| settings.delay_min.checked_mul(factor))
@@ -49,11 +44,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SETTINGS: RetrySettings = RetrySettings {
+    const SETTINGS: Backoff = Backoff {
         delay_min: Duration::from_millis(200),
         delay_max: Duration::from_secs(60),
-        probe_after: Duration::from_mins(10),
-        probe_every: Duration::from_secs(60),
     };
 
     #[test]
@@ -92,10 +85,9 @@ mod tests {
             min in 0_u64..10_000, more in 0_u64..10_000_000, attempt: u32, random: u64,
             asked in proptest::option::of(0_u64..10_000_000),
         ) {
-            let settings = RetrySettings {
+            let settings = Backoff {
                 delay_min: Duration::from_millis(min),
                 delay_max: Duration::from_millis(min + more),
-                ..SETTINGS
             };
             let asked = asked.map(Duration::from_millis);
             let floor = asked.unwrap_or_default().min(RETRY_AFTER_MAX);

@@ -18,6 +18,7 @@ mod harness;
 mod journal_tools;
 mod load;
 mod peers;
+mod presets;
 mod receiver;
 mod refusal;
 mod restart;

@@ -4,6 +4,7 @@
 
 mod file;
 mod http;
+pub(super) mod preset;
 mod tls;
 
 use std::path::PathBuf;

@@ -236,7 +236,12 @@ impl RunningLane {
     /// The same batch again, later.
     fn retry(&mut self, why: &Failure, after: Option<Duration>) {
         let random = u64::from_le_bytes(random_bytes());
-        let delay = retry::delay(&self.shared.retry, self.core.attempt(), random, after);
+        let delay = retry::delay(
+            &self.shared.retry.backoff,
+            self.core.attempt(),
+            random,
+            after,
+        );
         self.note_failure(why);
         self.core.failed(self.shared.clock.now().monotonic + delay);
         self.show(LaneActivity::Retrying);
