@@ -50,11 +50,18 @@ running() {
     [[ -n $pid ]] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$place/"
 }
 
+# listens PORT: whether anybody listens there. Asks the system: a connection only to look would
+# stand in a peer's log as a failed handshake.
+listens() {
+    grep -qE "^ *[0-9]+: [0-9A-F]+:$(printf %04X "$1") [0-9A-F]+:0000 0A" \
+        /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
 # need_free_port PORT...: an answer from somebody else's server would look like our own.
 need_free_port() {
     local port
     for port in "$@"; do
-        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        if listens "$port"; then
             fail "port $port is in use by something this script did not start (other ports: see README.md)"
         fi
     done
@@ -79,15 +86,12 @@ await() {
     until "$@" >"$place/last-try" 2>&1; do
         running || fail_with_log "ended before: $what"
         if ((SECONDS - began >= seconds)); then
+            end_process KILL
             cat "$place/last-try" >&2
             fail_with_log "not within $seconds s: $what"
         fi
         sleep 0.1
     done
-}
-
-listens() {
-    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
 # end_process SIGNAL: sends it and waits; what does not go is killed.
