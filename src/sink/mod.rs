@@ -10,6 +10,7 @@ pub mod file;
 pub mod http;
 pub mod retry;
 pub mod settings;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -21,9 +21,9 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::{REPLY_BYTES_MAX, REPLY_EXCERPT_BYTES, Reply, ReplyEnd};
 use super::body::{ParcelBody, Progress};
-use super::tls::TlsClient;
 use super::wire::{Socket, Wire};
 use crate::sink::Failure;
+use crate::sink::tls::TlsClient;
 
 /// Where to connect.
 #[derive(Debug, Clone)]

@@ -13,7 +13,6 @@ mod body;
 mod connection;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod wire;
 
 use std::fmt;
@@ -27,8 +26,8 @@ use tokio::time::timeout;
 
 use self::answer::{ReplyEnd, Secrets, judge};
 use self::connection::{Connection, Target, failure};
-use self::tls::TlsClient;
 use super::settings::{Compression, HttpSettings};
+use super::tls::TlsClient;
 use super::{Failure, OpenError, Outcome, Sink, WallClock};
 use crate::batch::Parcel;
 
