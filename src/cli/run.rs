@@ -206,6 +206,9 @@ fn tell(opened: &OpenNode, default: bool) -> String {
                 format!("POST {}", http.url.host().unwrap_or("?"))
             }
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
+            crate::sink::SinkSettings::Syslog(syslog) => {
+                format!("syslog at {} port {}", syslog.host, syslog.port)
+            }
         };
         lines.push(format!("stream \"{}\": {to}", stream.stream.name));
     }

@@ -8,7 +8,8 @@ use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
-use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
+use crate::sink::settings::{Compression, HttpSettings, SinkSettings, SyslogSettings};
+use crate::sink::syslog::Framing;
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
@@ -190,6 +191,7 @@ fn stream_line(plan: &StreamPlan) -> String {
             ByteSize(file.rotate_bytes),
             Span(file.rotate_age)
         ),
+        SinkSettings::Syslog(syslog) => syslog_words(syslog),
     };
     let batch = &stream.batch;
     let records = batch
@@ -249,6 +251,16 @@ fn http_words(http: &HttpSettings) -> String {
         url.path(),
         compression_words(http.compression)
     )
+}
+
+fn syslog_words(syslog: &SyslogSettings) -> String {
+    let over = if syslog.tls.is_some() { "TLS" } else { "TCP" };
+    let framing = match syslog.framing {
+        Framing::OctetCounting => "",
+        Framing::Newline => ", a line each",
+    };
+    let (host, port) = (&syslog.host, syslog.port);
+    format!("syslog over {over} at {host} port {port}{framing}")
 }
 
 fn compression_words(compression: Compression) -> &'static str {

@@ -11,6 +11,7 @@ use super::plan::StreamPlan;
 use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::read_take;
+use super::sinks::syslog::template_of;
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
@@ -64,17 +65,18 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let place_of_template = section.section_place("template");
         section.finish();
         let (take, template) = (take?, template?);
-        if let (Some(template), Some(SinkSettings::File(_))) = (&template, &sink)
+        if let (Some(template), Some(sink)) = (&template, &sink)
             && !template.template.framing().is_lines()
+            && let Some(rule) = needs_lines(sink)
         {
-            self.report.say(
-                &place_of_template,
-                "is not for files, which hold many batches: one array or text around each would \
-                 not be read back; leave out payload_format and separator, or the shape json_array",
-            );
+            self.report.say(&place_of_template, rule);
             return None;
         }
-        let template = template.map(|template| template.settings);
+        let template = match (template, &sink) {
+            (Some(template), _) => Some(template.settings),
+            (None, Some(SinkSettings::Syslog(syslog))) => template_of(syslog),
+            (None, _) => None,
+        };
         let selection = take.selection.as_ref().map(|selection| selection.hash);
         let sampling = take.sampling;
         Some(StreamPlan {
@@ -138,6 +140,21 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             delay_min: delay_min.value,
             delay_max: delay_max.value,
         })
+    }
+}
+
+/// Why the batches of this destination cannot have anything around or between their records.
+fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
+    match sink {
+        SinkSettings::Http(_) => None,
+        SinkSettings::File(_) => Some(
+            "is not for files, which hold many batches: one array or text around each would \
+             not be read back; leave out payload_format and separator, or the shape json_array",
+        ),
+        SinkSettings::Syslog(_) => Some(
+            "is not for syslog, which sends each event by itself; leave out payload_format and \
+             separator, or the shape json_array",
+        ),
     }
 }
 

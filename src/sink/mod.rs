@@ -10,6 +10,7 @@ pub mod file;
 pub mod http;
 pub mod retry;
 pub mod settings;
+pub mod syslog;
 mod tls;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use crate::position::{JournalId, Timestamp};
 pub use file::FileSink;
 pub use http::HttpSink;
 pub use settings::SinkSettings;
+pub use syslog::SyslogSink;
 
 /// What became of a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,7 @@ pub const FAILURE_REASONS: &[&str] = &[
     "http_4xx",
     "http_5xx",
     "file_write_failed",
+    "message_size_too_large",
 ];
 
 /// A destination's delivering end. One value serves one journal of one stream, so at most
@@ -174,6 +177,8 @@ pub enum AnySink {
     Http(Box<HttpSink>),
     /// Local files.
     File(Box<FileSink>),
+    /// Syslog over TCP or TLS.
+    Syslog(Box<SyslogSink>),
 }
 
 impl AnySink {
@@ -188,6 +193,9 @@ impl AnySink {
                 .map(Box::new)
                 .map(Self::Http),
             SinkSettings::File(file) => FileSink::open(file, context).map(Box::new).map(Self::File),
+            SinkSettings::Syslog(syslog) => {
+                SyslogSink::open(syslog).map(Box::new).map(Self::Syslog)
+            }
         }
     }
 }
@@ -197,6 +205,7 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.deliver(parcel).await,
             Self::File(sink) => sink.deliver(parcel).await,
+            Self::Syslog(sink) => sink.deliver(parcel).await,
         }
     }
 
@@ -204,6 +213,7 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.state(),
             Self::File(sink) => sink.state(),
+            Self::Syslog(sink) => sink.state(),
         }
     }
 
@@ -211,6 +221,7 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.recorded(),
             Self::File(sink) => sink.recorded(),
+            Self::Syslog(sink) => sink.recorded(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::batch::{BodyForm, Compression};
+pub use crate::sink::syslog::SyslogSettings;
 
 /// Settings of one destination.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,8 @@ pub enum SinkSettings {
     Http(HttpSettings),
     /// Local files.
     File(FileSettings),
+    /// Syslog over TCP or TLS.
+    Syslog(SyslogSettings),
 }
 
 impl SinkSettings {
@@ -25,6 +28,7 @@ impl SinkSettings {
         match self {
             Self::Http(settings) => BodyForm::Whole(settings.compression),
             Self::File(settings) => BodyForm::Whole(settings.compression),
+            Self::Syslog(_) => BodyForm::Records,
         }
     }
 
@@ -34,6 +38,7 @@ impl SinkSettings {
         match self {
             Self::Http(_) => "http",
             Self::File(_) => "file",
+            Self::Syslog(_) => "syslog",
         }
     }
 }

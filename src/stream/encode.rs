@@ -2,6 +2,8 @@
 //! compressed anew where they are cut or small, where a rule takes a part, and where a template
 //! changes events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::batch::{
@@ -91,6 +93,7 @@ impl Encoder {
                 let record = Record {
                     position: event.position,
                     received: event.received,
+                    labels: Arc::new(event.labels.clone()),
                     line: Bytes::copy_from_slice(event.line),
                     body: Bytes::from(rendered),
                 };
@@ -229,11 +232,11 @@ impl Encoder {
                 if let Some(template) = template {
                     renderer.render(template, &event, &mut bodies);
                 }
-                ends.push((event.position, event.received, lines.len(), bodies.len()));
+                ends.push((event.position, run, lines.len(), bodies.len()));
             })?;
             let (lines, bodies) = (Bytes::from(lines), Bytes::from(bodies));
             let (mut line_start, mut body_start) = (0, 0);
-            for (position, received, line_end, body_end) in ends {
+            for (position, run, line_end, body_end) in ends {
                 let line = lines.slice(line_start..line_end);
                 let body = match template {
                     Some(_) => bodies.slice(body_start..body_end),
@@ -242,7 +245,8 @@ impl Encoder {
                 raw_bytes += body.len() as u64 + 1;
                 records.push(Record {
                     position,
-                    received,
+                    received: run.received,
+                    labels: Arc::clone(&run.labels),
                     line,
                     body,
                 });

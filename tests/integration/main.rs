@@ -22,4 +22,5 @@ mod restart;
 mod rules;
 mod rules_tool;
 mod scene;
+mod syslog;
 mod systemd;

@@ -24,7 +24,7 @@ const HOMES: [(&[&str], &[&str]); 12] = [
             "rustls_native_certs",
         ],
         // One file reads certificates for all sinks.
-        &["ingest", "sink/http", "sink/tls", "control"],
+        &["ingest", "sink/http", "sink/syslog", "sink/tls", "control"],
     ),
     (&["zstd"], &["ingest/http"]),
     // What an operator writes, and the one file of the node's own that an operator may read.

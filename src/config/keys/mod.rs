@@ -9,6 +9,7 @@ pub mod node;
 pub mod reference;
 pub mod rules;
 pub mod stream;
+pub mod syslog;
 pub mod template;
 
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &stream::RETRY,
     &stream::HTTP,
     &stream::FILE,
+    &syslog::SYSLOG,
 ];
 
 /// One table of the configuration file.
