@@ -206,6 +206,7 @@ fn tell(opened: &OpenNode, default: bool) -> String {
                 format!("POST {}", http.url.host().unwrap_or("?"))
             }
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
+            crate::sink::SinkSettings::Relay(relay) => format!("relay to {}", relay.http.url.host().unwrap_or("?")),
             crate::sink::SinkSettings::Syslog(syslog) => {
                 format!("syslog at {} port {}", syslog.host, syslog.port)
             }

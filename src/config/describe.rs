@@ -8,8 +8,7 @@ use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
-use crate::sink::settings::{Compression, HttpSettings, SinkSettings, SyslogSettings};
-use crate::sink::syslog::Framing;
+use crate::sink::settings::{Compression, Framing, HttpSettings, SinkSettings, SyslogSettings};
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
@@ -92,9 +91,14 @@ fn input_line(input: &InputPlan) -> String {
             )
         }
         InputPlan::Http(http) => format!(
-            "input \"{}\": http on {}, bodies up to {}{}\n",
+            "input \"{}\": http on {}{}, bodies up to {}{}\n",
             http.input.name,
             http.listen,
+            match http.relay.len() {
+                0 => String::new(),
+                1 => ", relayed events of 1 sender too".to_owned(),
+                count => format!(", relayed events of {count} senders too"),
+            },
             bytes(http.body_bytes_max),
             judged(&http.input)
         ),
@@ -191,6 +195,7 @@ fn stream_line(plan: &StreamPlan) -> String {
             ByteSize(file.rotate_bytes),
             Span(file.rotate_age)
         ),
+        SinkSettings::Relay(relay) => format!("another Weir at {}", http_words(&relay.http)),
         SinkSettings::Syslog(syslog) => syslog_words(syslog),
     };
     let batch = &stream.batch;

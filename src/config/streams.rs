@@ -27,6 +27,8 @@ pub(super) struct StreamReader<'r, 'i> {
     pub(super) environment: &'r Environment,
     pub(super) node: &'r Node,
     pub(super) journal: &'r Journal,
+    /// An input takes relayed events.
+    pub(super) takes_relayed: bool,
 }
 
 impl<'r, 'i> StreamReader<'r, 'i> {
@@ -146,7 +148,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
 /// Why the batches of this destination cannot have anything around or between their records.
 fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
     match sink {
-        SinkSettings::Http(_) => None,
+        SinkSettings::Http(_) | SinkSettings::Relay(_) => None,
         SinkSettings::File(_) => Some(
             "is not for files, which hold many batches: one array or text around each would \
              not be read back; leave out payload_format and separator, or the shape json_array",

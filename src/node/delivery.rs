@@ -72,6 +72,8 @@ pub struct StreamParts {
     pub lanes: Vec<LaneParts>,
     /// Journals of the node.
     pub journals: usize,
+    /// Its id, as text.
+    pub node: Arc<str>,
     /// Where file sinks write.
     pub disk: Arc<dyn Disk>,
     /// The clock.
@@ -117,6 +119,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         content,
         lanes,
         journals,
+        node,
         disk,
         clock,
         audit,
@@ -140,6 +143,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
     for lane in lanes {
         let wall_clock = Arc::clone(&clock);
         let context = OpenContext {
+            node: &node,
             journal: lane.journal,
             journals,
             stream: Arc::clone(&plan.stream.name),

@@ -8,6 +8,7 @@
 
 pub mod file;
 pub mod http;
+pub mod relay;
 pub mod retry;
 pub mod settings;
 pub mod syslog;
@@ -23,6 +24,7 @@ use crate::position::{JournalId, Timestamp};
 
 pub use file::FileSink;
 pub use http::HttpSink;
+pub use relay::RelaySink;
 pub use settings::SinkSettings;
 pub use syslog::SyslogSink;
 
@@ -120,6 +122,8 @@ pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What a sink needs to know besides its settings.
 pub struct OpenContext<'a> {
+    /// The node's id, as text.
+    pub node: &'a str,
     /// The journal it serves.
     pub journal: JournalId,
     /// Number of journals of the node, the internal one not counted. At least 1.
@@ -177,6 +181,8 @@ pub enum AnySink {
     Http(Box<HttpSink>),
     /// Local files.
     File(Box<FileSink>),
+    /// Another Weir.
+    Relay(Box<RelaySink>),
     /// Syslog over TCP or TLS.
     Syslog(Box<SyslogSink>),
 }
@@ -193,6 +199,9 @@ impl AnySink {
                 .map(Box::new)
                 .map(Self::Http),
             SinkSettings::File(file) => FileSink::open(file, context).map(Box::new).map(Self::File),
+            SinkSettings::Relay(relay) => RelaySink::open(relay, context.node, context.clock)
+                .map(Box::new)
+                .map(Self::Relay),
             SinkSettings::Syslog(syslog) => {
                 SyslogSink::open(syslog).map(Box::new).map(Self::Syslog)
             }
@@ -205,6 +214,7 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.deliver(parcel).await,
             Self::File(sink) => sink.deliver(parcel).await,
+            Self::Relay(sink) => sink.deliver(parcel).await,
             Self::Syslog(sink) => sink.deliver(parcel).await,
         }
     }
@@ -213,6 +223,7 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.state(),
             Self::File(sink) => sink.state(),
+            Self::Relay(sink) => sink.state(),
             Self::Syslog(sink) => sink.state(),
         }
     }
@@ -221,6 +232,7 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.recorded(),
             Self::File(sink) => sink.recorded(),
+            Self::Relay(sink) => sink.recorded(),
             Self::Syslog(sink) => sink.recorded(),
         }
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::batch::{BodyForm, Compression};
-pub use crate::sink::syslog::SyslogSettings;
+pub use crate::sink::relay::RelaySettings;
+pub use crate::sink::syslog::{
+    Framing, HeaderSettings, MessageBody, SyslogSettings, TextSource, words as syslog_words,
+};
 
 /// Settings of one destination.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,8 @@ pub enum SinkSettings {
     Http(HttpSettings),
     /// Local files.
     File(FileSettings),
+    /// Another Weir.
+    Relay(RelaySettings),
     /// Syslog over TCP or TLS.
     Syslog(SyslogSettings),
 }
@@ -28,6 +33,7 @@ impl SinkSettings {
         match self {
             Self::Http(settings) => BodyForm::Whole(settings.compression),
             Self::File(settings) => BodyForm::Whole(settings.compression),
+            Self::Relay(settings) => BodyForm::Whole(settings.http.compression),
             Self::Syslog(_) => BodyForm::Records,
         }
     }
@@ -38,6 +44,7 @@ impl SinkSettings {
         match self {
             Self::Http(_) => "http",
             Self::File(_) => "file",
+            Self::Relay(_) => "relay",
             Self::Syslog(_) => "syslog",
         }
     }

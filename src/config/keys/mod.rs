@@ -7,6 +7,7 @@
 pub mod input;
 pub mod node;
 pub mod reference;
+pub mod relay;
 pub mod rules;
 pub mod stream;
 pub mod syslog;
@@ -24,6 +25,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &input::TCP_LABELS,
     &input::HTTP,
     &input::HTTP_LABELS,
+    &relay::INPUT_RELAY,
     &rules::EXCLUDE,
     &stream::STREAM,
     &rules::STREAM_EXCLUDE,
@@ -35,6 +37,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &stream::RETRY,
     &stream::HTTP,
     &stream::FILE,
+    &relay::RELAY,
     &syslog::SYSLOG,
 ];
 

@@ -7,8 +7,8 @@ use super::{Except, Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
 /// `[stream.NAME]`.
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
-    doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.file]` or \
-          `[stream.NAME.syslog]`.",
+    doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.file]`, \
+          `[stream.NAME.relay]` or `[stream.NAME.syslog]`.",
     keys: &[
         Key::new(
             "from",
@@ -66,7 +66,7 @@ pub static STREAM: SectionSpec = SectionSpec {
         ),
     ],
     tables: &[
-        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file", "syslog",
+        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file", "relay", "syslog",
     ],
 };
 

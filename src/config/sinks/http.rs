@@ -36,7 +36,7 @@ impl StreamReader<'_, '_> {
         })
     }
 
-    fn check_url(&self, given: &Given<String>) -> Option<Uri> {
+    pub(super) fn check_url(&self, given: &Given<String>) -> Option<Uri> {
         const EXAMPLE: &str = "write for example \"https://siem.example:8088/ingest\"";
         let url: Option<Uri> = given.value.parse().ok();
         let parts = url

@@ -4,6 +4,7 @@
 
 mod file;
 mod http;
+pub(super) mod relay;
 pub(super) mod syslog;
 mod tls;
 
@@ -15,7 +16,7 @@ use super::streams::StreamReader;
 use crate::sink::settings::{Compression, SinkSettings};
 
 /// Tables of a stream that are destinations.
-const KINDS: [&str; 3] = ["http", "file", "syslog"];
+const KINDS: [&str; 4] = ["http", "file", "relay", "syslog"];
 
 impl StreamReader<'_, '_> {
     /// The destination of a stream: exactly one of the kinds there are.
@@ -64,6 +65,7 @@ impl StreamReader<'_, '_> {
     ) -> Option<SinkSettings> {
         match kind {
             "http" => self.read_http(section).map(SinkSettings::Http),
+            "relay" => self.read_relay(section).map(SinkSettings::Relay),
             "syslog" => self.read_syslog(section).map(SinkSettings::Syslog),
             _ => self.read_file(section, files).map(SinkSettings::File),
         }

@@ -5,9 +5,10 @@ use crate::config::reader::Section;
 use crate::config::reader::report::Given;
 use crate::config::streams::StreamReader;
 use crate::filter::tree::Path;
-use crate::sink::settings::{SyslogSettings, TlsSettings};
-use crate::sink::syslog::words::{facility_of, severity_of};
-use crate::sink::syslog::{Framing, HeaderSettings, MessageBody, TextSource};
+use crate::sink::settings::syslog_words::{facility_of, severity_of};
+use crate::sink::settings::{
+    Framing, HeaderSettings, MessageBody, SyslogSettings, TextSource, TlsSettings,
+};
 use crate::stream::settings::{Shape, TemplateSettings};
 
 impl StreamReader<'_, '_> {

@@ -112,6 +112,11 @@ impl HttpSink {
         })
     }
 
+    /// Path and query of the requests from now on.
+    pub(in crate::sink) fn set_path(&mut self, path: Uri) {
+        self.path = path;
+    }
+
     /// Sends on the kept connection, or on a new one when there is none or it turns out
     /// to have been closed.
     async fn send(&mut self, parcel: &Parcel) -> Result<Outcome, Failure> {
