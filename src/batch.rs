@@ -315,6 +315,15 @@ impl Parcel {
         }
     }
 
+    /// A UUID (version 5) that is the same for all parcels of a stream and journal, for destinations
+    /// that ask for the name of a channel.
+    #[must_use]
+    pub fn channel(&self) -> Uuid {
+        let namespace = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"weir:channel");
+        let name = format!("{}/{}", self.journal, self.id.stream);
+        Uuid::new_v5(&namespace, name.as_bytes())
+    }
+
     /// Bytes of the body as it is sent.
     #[must_use]
     pub fn body_bytes(&self) -> u64 {

@@ -203,10 +203,18 @@ fn tell(opened: &OpenNode, default: bool) -> String {
     for stream in &plan.streams {
         let to = match &stream.sink {
             crate::sink::SinkSettings::Http(http) => {
-                format!("POST {}", http.url.host().unwrap_or("?"))
+                format!("POST {}", http.urls[0].host().unwrap_or("?"))
             }
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
-            crate::sink::SinkSettings::Relay(relay) => format!("relay to {}", relay.http.url.host().unwrap_or("?")),
+            crate::sink::SinkSettings::Relay(relay) => format!(
+                "relay to {}",
+                relay
+                    .http
+                    .urls
+                    .first()
+                    .and_then(|url| url.host())
+                    .unwrap_or("?")
+            ),
             crate::sink::SinkSettings::Syslog(syslog) => {
                 format!("syslog at {} port {}", syslog.host, syslog.port)
             }

@@ -8,7 +8,9 @@ use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
-use crate::sink::settings::{Compression, Framing, HttpSettings, SinkSettings, SyslogSettings};
+use crate::sink::settings::{
+    Compression, Framing, HttpSettings, ReplyForm, SinkSettings, SyslogSettings, TokenSource,
+};
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
@@ -243,17 +245,35 @@ fn hold_words(hold: &HoldPolicy) -> String {
 }
 
 fn http_words(http: &HttpSettings) -> String {
-    let url = &http.url;
-    let scheme = url.scheme_str().unwrap_or_default();
-    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let urls = http.urls.iter().map(|url| {
+        let scheme = url.scheme_str().unwrap_or_default();
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        format!("{scheme}://{authority}{}", url.path())
+    });
+    let urls = urls.collect::<Vec<_>>().join(" or ");
+    let token = match &http.token {
+        None => String::new(),
+        Some(token) => match &token.source {
+            TokenSource::Text(_) => ", a token".to_owned(),
+            TokenSource::File(path) => format!(", the token in {}", path.display()),
+        },
+    };
+    let proxy = http.proxy.as_ref().map_or(String::new(), |proxy| {
+        format!(", through the proxy {}:{}", proxy.host, proxy.port)
+    });
+    let acknowledged = match http.replies {
+        ReplyForm::SplunkHec {
+            acknowledgement: Some(_),
+        } => ", acknowledged by an indexer",
+        _ => "",
+    };
     let headers = match http.headers.len() {
         0 => String::new(),
         1 => ", 1 header".to_owned(),
         count => format!(", {count} headers"),
     };
     format!(
-        "{scheme}://{authority}{}{}{headers}",
-        url.path(),
+        "{urls}{}{headers}{token}{proxy}{acknowledged}",
         compression_words(http.compression)
     )
 }

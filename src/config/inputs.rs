@@ -7,8 +7,8 @@ use toml::de::DeTable;
 use super::keys;
 use super::plan::InputPlan;
 use super::reader::report::{Given, Place, Report};
-use super::sinks::relay::read_tokens;
 use super::reader::{NamedTable, Section, find_table, named_tables};
+use super::sinks::relay::read_tokens;
 use crate::event::{InputId, Labels};
 use crate::ingest::settings::{HttpSettings, InputSettings, TcpSettings, Validation};
 
@@ -48,6 +48,14 @@ impl Inputs {
             inputs.read_one(report, named, id);
         }
         inputs
+    }
+
+    /// Whether any of them takes relayed events.
+    pub(super) fn take_relayed(&self) -> bool {
+        self.plans.iter().any(|input| match input {
+            InputPlan::Tcp(_) => false,
+            InputPlan::Http(http) => !http.relay.is_empty(),
+        })
     }
 
     fn read_one<'i>(&mut self, report: &Report<'i>, named: &NamedTable<'_, 'i>, id: InputId) {

@@ -11,12 +11,13 @@ use super::plan::StreamPlan;
 use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::read_take;
-use super::sinks::syslog::template_of;
+use super::sinks::preset::Preset;
+use super::sinks::{relay, syslog};
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
 use crate::journal::settings::{HoldPolicy, WhenFull};
-use crate::sink::settings::{RetrySettings, SinkSettings};
+use crate::sink::settings::{RelayFormat, RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
 };
@@ -59,9 +60,14 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let from = section.start_at("from");
         let audit = section.one_of("audit");
         let take = read_take(self.report, &section, &name);
-        let template = read_template(self.report, &section);
+        let preset = Preset::of(&section);
+        let shape = preset
+            .map(|preset| preset.shape)
+            .or_else(|| syslog::shape_of(&section))
+            .or_else(|| relay::shape_of(&section));
+        let template = read_template(self.report, &section, shape);
         let hold = self.read_hold(&section);
-        let batch = read_batch(section.section("batch", &keys::stream::BATCH));
+        let batch = self.read_batch(section.section("batch", &keys::stream::BATCH), preset);
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
         let sink = self.read_sink(&section, &name, files);
         let place_of_template = section.section_place("template");
@@ -74,11 +80,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             self.report.say(&place_of_template, rule);
             return None;
         }
-        let template = match (template, &sink) {
-            (Some(template), _) => Some(template.settings),
-            (None, Some(SinkSettings::Syslog(syslog))) => template_of(syslog),
-            (None, _) => None,
-        };
+        let template = template.map(|template| template.settings);
         let selection = take.selection.as_ref().map(|selection| selection.hash);
         let sampling = take.sampling;
         Some(StreamPlan {
@@ -132,6 +134,48 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         })
     }
 
+    fn read_batch(&self, section: Section<'_, '_>, preset: Option<&Preset>) -> Option<BatchLimits> {
+        let bytes = section.size("bytes");
+        let age = section.span("age");
+        let records = section.count("records");
+        section.finish();
+        let (bytes, age, records) = (bytes?, age?, records?);
+        let events = u64::try_from(records.value).expect("the range of records lies in u64");
+        let given = BatchLimits {
+            bytes_max: bytes.value,
+            age_max: age.value,
+            records_max: (events > 0).then_some(events),
+        };
+        let Some(preset) = preset else {
+            return Some(given);
+        };
+        if let Some(limit) = preset.body_bytes_max.filter(|limit| bytes.value > *limit)
+            && bytes.is_typed()
+        {
+            let (limit, name) = (ByteSize(limit), preset.name);
+            let rule = format!("is above {limit}, which is what {name} takes; lower it");
+            self.report.refuse(&bytes, rule);
+        }
+        let or = preset.batch;
+        Some(BatchLimits {
+            bytes_max: if bytes.is_typed() {
+                given.bytes_max
+            } else {
+                or.bytes_max
+            },
+            age_max: if age.is_typed() {
+                given.age_max
+            } else {
+                or.age_max
+            },
+            records_max: if records.is_typed() {
+                given.records_max
+            } else {
+                or.records_max
+            },
+        })
+    }
+
     fn read_retry(&self, section: Section<'_, '_>) -> Option<RetrySettings> {
         let delay_min = section.span("delay_min");
         let delay_max = section.span("delay_max");
@@ -148,7 +192,12 @@ impl<'r, 'i> StreamReader<'r, 'i> {
 /// Why the batches of this destination cannot have anything around or between their records.
 fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
     match sink {
-        SinkSettings::Http(_) | SinkSettings::Relay(_) => None,
+        SinkSettings::Http(_) => None,
+        SinkSettings::Relay(relay) if relay.format == RelayFormat::Logdna => None,
+        SinkSettings::Relay(_) => Some(
+            "is not for relays to another Weir, which takes events line by line; leave out \
+             payload_format and separator, or the shape json_array",
+        ),
         SinkSettings::File(_) => Some(
             "is not for files, which hold many batches: one array or text around each would \
              not be read back; leave out payload_format and separator, or the shape json_array",
@@ -171,19 +220,6 @@ fn version_of(
     }
     let template = template.map(TemplateSettings::describe).unwrap_or_default();
     text_hash(&format!("content {selection:?} {sampling:?} {template}"))
-}
-
-fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {
-    let bytes = section.size("bytes");
-    let age = section.span("age");
-    let records = section.count("records");
-    section.finish();
-    let records = u64::try_from(records?.value).expect("the range of records lies in u64");
-    Some(BatchLimits {
-        bytes_max: bytes?.value,
-        age_max: age?.value,
-        records_max: (records > 0).then_some(records),
-    })
 }
 
 fn audit_choice_of(word: &str) -> AuditChoice {

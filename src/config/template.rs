@@ -14,11 +14,13 @@ pub(super) struct TemplatePlan {
 }
 
 /// The template of a stream; `Some(None)` without one, `None` only when a mistake was reported.
+/// `preset` is the shape of one that does not say another.
 pub(super) fn read_template<'r, 'i>(
     report: &'r Report<'i>,
     stream: &Section<'r, 'i>,
+    preset: Option<Shape>,
 ) -> Option<Option<TemplatePlan>> {
-    if !stream.has("template") {
+    if !stream.has("template") && preset.is_none() {
         return Some(None);
     }
     let section = stream.section("template", &keys::template::TEMPLATE);
@@ -33,12 +35,15 @@ pub(super) fn read_template<'r, 'i>(
     let shape = section.one_of("shape");
     let source = section.one_of("data_source");
     let option = |name| section.text(name).map(|text| text.value);
+    let text = section.rule("text").map(|text| text.value);
+    let preset = preset.filter(|_| text.is_none());
+    let shape = named(&Shape::NAMES, shape.as_ref()).or(preset);
     let settings = TemplateSettings {
-        shape: named(&Shape::NAMES, shape.as_ref()).unwrap_or_default(),
+        shape: shape.unwrap_or_default(),
         fields: list(section.texts("fields")),
         drop: list(section.texts("drop")),
         masks,
-        text: section.rule("text").map(|text| text.value),
+        text,
         data_source: named(&DataSource::NAMES, source.as_ref()),
         payload: PayloadFormat {
             format: section.rule("payload_format").map(|text| text.value),

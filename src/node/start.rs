@@ -76,7 +76,8 @@ impl OpenNode {
             counters: internal_counters,
             tail: Arc::clone(internal.tail()),
         };
-        let relayed = relayed::known(&plan, &journals, (&disk, direct)).map_err(StartError::Relayed)?;
+        let relayed = relayed::known(&plan, &journals, (&disk, direct))
+            .map_err(on_disk("read what was relayed", &plan.journal.dir))?;
         let recording = Recording::start(internal, &clock, identity.node, &ledgers)?;
         recording.tell_of_damage(&journals, findings);
         let ground = Ground {
@@ -265,7 +266,11 @@ impl DataPath {
     ) -> Result<Self, StartError> {
         let (keeper, keeper_thread, keeper_counters) = start_keeper(ground, &journals, &lanes)?;
         let plan = &ground.plan;
-        let inputs: Vec<ServedInput> = plan.inputs.iter().map(|input| serve_input(input, &ground.relayed)).collect();
+        let inputs: Vec<ServedInput> = plan
+            .inputs
+            .iter()
+            .map(|input| serve_input(input, &ground.relayed))
+            .collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
         let (streams, stop_streams) = StreamStarter::new(ground, journals.len());

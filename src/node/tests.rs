@@ -28,7 +28,7 @@ use crate::metrics::ledger::DiscardReason;
 use crate::os::clock::SystemClock;
 use crate::os::memory_disk::MemoryDisk;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
-use crate::sink::settings::{HttpSettings, RetrySettings, SinkSettings, TlsSettings};
+use crate::sink::settings::{HttpSettings, ReplyForm, RetrySettings, SinkSettings, TlsSettings};
 use crate::stream::content::Content;
 use crate::stream::select::Take;
 use crate::stream::settings::{AuditChoice, BatchLimits, StartAt, StreamSettings};
@@ -122,10 +122,14 @@ fn plan(address: std::net::SocketAddr) -> StreamPlan {
             delay_max: Duration::from_millis(1),
         },
         sink: SinkSettings::Http(HttpSettings {
-            url: url.parse().expect("a URL"),
+            urls: vec![url.parse().expect("a URL")],
             headers: Vec::new(),
+            token: None,
             compression: Compression::Gzip,
             content_type: None,
+            body_bytes_max: None,
+            replies: ReplyForm::Status,
+            proxy: None,
             connect_timeout: LONG,
             request_timeout: LONG,
             tls: TlsSettings::default(),

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::batch::{BodyForm, Compression};
-pub use crate::sink::relay::RelaySettings;
+pub use crate::sink::http::authorization;
+pub use crate::sink::relay::{RelayFormat, RelaySettings};
 pub use crate::sink::syslog::{
-    Framing, HeaderSettings, MessageBody, SyslogSettings, TextSource, words as syslog_words,
+    Framing, HeaderSettings, SyslogSettings, TextSource, words as syslog_words,
 };
 
 /// Settings of one destination.
@@ -53,20 +54,100 @@ impl SinkSettings {
 /// Settings of an HTTP destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpSettings {
-    /// `http://` or `https://` URL the batches are posted to.
-    pub url: http::Uri,
+    /// `http://` or `https://` URLs the batches are posted to; at least one. The first is preferred,
+    /// the next ones take over in their order while it fails.
+    pub urls: Vec<http::Uri>,
     /// Further request headers.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// What the `Authorization` header is made of, when it is not among the headers.
+    pub token: Option<TokenSettings>,
     /// Encoding of the body.
     pub compression: Compression,
     /// `Content-Type`; `None`: that of the parcel, else `application/x-ndjson`.
     pub content_type: Option<http::HeaderValue>,
-    /// Time to connect, TLS included. Default 10 s.
+    /// Longest body before compression that the destination takes; a longer one of several events is
+    /// split unsent. `None`: it says so itself.
+    pub body_bytes_max: Option<u64>,
+    /// What replies say besides their status.
+    pub replies: ReplyForm,
+    /// Time to connect, proxy and TLS included. Default 10 s.
     pub connect_timeout: Duration,
     /// Time from the request's first byte to the end of the reply. Default 60 s.
     pub request_timeout: Duration,
+    /// The way to the destination leads through this.
+    pub proxy: Option<ProxySettings>,
     /// TLS options, used when the URL is `https`.
     pub tls: TlsSettings,
+}
+
+/// How an HTTP destination says what became of the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyForm {
+    /// By the status alone.
+    #[default]
+    Status,
+    /// Splunk HTTP Event Collector.
+    SplunkHec {
+        /// Wait so long for the indexer's acknowledgement; `None`: do not ask for it.
+        acknowledgement: Option<Duration>,
+    },
+    /// A result for each event, of Elasticsearch and OpenSearch bulk requests.
+    ElasticBulk,
+    /// LogDNA's `/logs/ingest`.
+    Logdna,
+    /// IBM Cloud Logs' `/logs/v1/singles`.
+    CloudLogs,
+}
+
+/// A token and how it is presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// Where it comes from.
+    pub source: TokenSource,
+    /// How it stands in the `Authorization` header.
+    pub scheme: TokenScheme,
+}
+
+/// Where a token comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The configuration.
+    Text(String),
+    /// A file, read again when the destination refuses what it held.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// How a token stands in the `Authorization` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenScheme {
+    /// `Bearer TOKEN`
+    Bearer,
+    /// `Splunk TOKEN`
+    Splunk,
+    /// `ApiKey TOKEN`
+    ApiKey,
+    /// `Basic`, the token as the user and no password.
+    BasicUser,
+}
+
+/// A proxy: `CONNECT` for `https` destinations, absolute URLs for `http`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Value of `Proxy-Authorization`.
+    pub authorization: Option<http::HeaderValue>,
 }
 
 /// TLS towards a destination.

@@ -4,6 +4,7 @@
 //! `docs/configuration.md` is written from it ([`mod@reference`]). A key that code reads must
 //! stand here, and a key that stands here must be read; both are tested.
 
+pub mod http;
 pub mod input;
 pub mod node;
 pub mod reference;
@@ -35,7 +36,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &template::MASK,
     &stream::BATCH,
     &stream::RETRY,
-    &stream::HTTP,
+    &http::HTTP,
     &stream::FILE,
     &relay::RELAY,
     &syslog::SYSLOG,
@@ -132,8 +133,18 @@ pub enum Kind {
         /// Most bytes.
         max: usize,
     },
+    /// Text that is never shown, of at most so many bytes.
+    Secret {
+        /// Most bytes.
+        max: usize,
+    },
     /// `http://` or `https://` URL.
     Url,
+    /// One such URL, or a list of them.
+    Urls {
+        /// Most of them.
+        max: usize,
+    },
     /// `"start"`, `"end"` or a time.
     StartAt,
     /// Names with text; the names are the operator's.

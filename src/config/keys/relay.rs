@@ -19,9 +19,23 @@ pub static RELAY: SectionSpec = SectionSpec {
         ),
         Key::new(
             "token",
-            Kind::Headers,
-            Fallback::Required,
-            "The token that the other node has for this one, under its name there: `{ siteA = \"…\" }`.",
+            Kind::Secret { max: 256 },
+            Fallback::Absent,
+            "The token that the other node has for this one, or the ingestion key: the user of `Basic` \
+             authorization. Never shown.",
+        ),
+        Key::new(
+            "token_file",
+            Kind::ExistingFile,
+            Fallback::Absent,
+            "File with the token, in place of `token`; read again when the other node refuses it.",
+        ),
+        Key::new(
+            "format",
+            Kind::OneOf(&["weir", "logdna"]),
+            Fallback::Value("\"weir\""),
+            "What the far end is. `weir`: events go as they came. `logdna`: an endpoint like LogDNA's; \
+             events go in `{\"lines\":[…]}`, in the shape `logdna_ingest`.",
         ),
         Key::new(
             "hostname",
@@ -46,6 +60,18 @@ pub static RELAY: SectionSpec = SectionSpec {
             TIMEOUT,
             Fallback::Value("\"60s\""),
             "Time from the request's first byte to the end of the reply.",
+        ),
+        Key::new(
+            "proxy",
+            Kind::Url,
+            Fallback::Absent,
+            "`http://host:port` of a proxy.",
+        ),
+        Key::new(
+            "proxy_authorization",
+            Kind::Secret { max: 8 * 1024 },
+            Fallback::Absent,
+            "Value of `Proxy-Authorization`. Never shown.",
         ),
         Key::new(
             "ca_file",

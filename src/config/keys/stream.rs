@@ -1,4 +1,4 @@
-//! Keys of the streams: `[stream.NAME]`, its batches, retries and destinations.
+//! Keys of the streams: `[stream.NAME]`, its batches, retries and files.
 
 use std::time::Duration;
 
@@ -66,7 +66,8 @@ pub static STREAM: SectionSpec = SectionSpec {
         ),
     ],
     tables: &[
-        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file", "relay", "syslog",
+        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file", "relay",
+        "syslog",
     ],
 };
 
@@ -82,13 +83,14 @@ pub static BATCH: SectionSpec = SectionSpec {
                 max: 4 * GIB,
             },
             Fallback::Value("\"8 MiB\""),
-            "Raw bytes, line ends included.",
+            "Raw bytes, line ends included. Presets: `logdna` `\"4 MiB\"`, at most 10 MB; `cloud_logs` \
+             `\"1 MiB\"`, at most 2 MB.",
         ),
         Key::new(
             "age",
             span(Duration::from_millis(1), Duration::from_hours(1)),
             Fallback::Value("\"1s\""),
-            "Age of the batch's first event since it was durable.",
+            "Age of the batch's first event since it was durable. Preset `azion`: `\"60s\"`.",
         ),
         Key::new(
             "records",
@@ -97,7 +99,7 @@ pub static BATCH: SectionSpec = SectionSpec {
                 max: 1_000_000_000,
             },
             Fallback::Value("0"),
-            "Events. 0: no limit.",
+            "Events. 0: no limit. Preset `azion`: 2000.",
         ),
     ],
     tables: &[],
@@ -120,71 +122,6 @@ pub static RETRY: SectionSpec = SectionSpec {
             span(Duration::from_millis(1), Duration::from_hours(24)),
             Fallback::Value("\"60s\""),
             "Upper bound the delays grow to; never below `delay_min`.",
-        ),
-    ],
-    tables: &[],
-};
-
-/// `[stream.NAME.http]`.
-pub static HTTP: SectionSpec = SectionSpec {
-    path: "stream.NAME.http",
-    doc: "Delivery by HTTP/1.1 `POST`, one batch a request, one request at a time for each journal.",
-    keys: &[
-        Key::new(
-            "url",
-            Kind::Url,
-            Fallback::Required,
-            "Where batches are posted to: `http://` or `https://`.",
-        ),
-        Key::new(
-            "headers",
-            Kind::Headers,
-            Fallback::Absent,
-            "Further request headers, name and value; at most 64. Values are never shown. Headers \
-             that Weir sets itself are refused.",
-        ),
-        COMPRESSION_HTTP,
-        Key::new(
-            "content_type",
-            Kind::Text { max: 256 },
-            Fallback::Computed("that of the template"),
-            "`Content-Type` of the requests; `application/x-ndjson` without a template.",
-        ),
-        Key::new(
-            "connect_timeout",
-            TIMEOUT,
-            Fallback::Value("\"10s\""),
-            "Time to connect, TLS included.",
-        ),
-        Key::new(
-            "request_timeout",
-            TIMEOUT,
-            Fallback::Value("\"60s\""),
-            "Time from the request's first byte to the end of the reply.",
-        ),
-        Key::new(
-            "ca_file",
-            Kind::ExistingFile,
-            Fallback::Computed("the system's authorities"),
-            "PEM file of the certificate authorities to trust.",
-        ),
-        Key::new(
-            "client_cert_file",
-            Kind::ExistingFile,
-            Fallback::Absent,
-            "PEM file of the client certificate chain; needs `client_key_file`.",
-        ),
-        Key::new(
-            "client_key_file",
-            Kind::ExistingFile,
-            Fallback::Absent,
-            "PEM file of the client's private key; needs `client_cert_file`.",
-        ),
-        Key::new(
-            "server_name",
-            Kind::Text { max: 253 },
-            Fallback::Computed("the URL's host"),
-            "Name to check the server's certificate against.",
         ),
     ],
     tables: &[],
@@ -236,12 +173,3 @@ pub static FILE: SectionSpec = SectionSpec {
     ],
     tables: &[],
 };
-
-const COMPRESSION_HTTP: Key = Key::new(
-    "compression",
-    Kind::OneOf(&["gzip", "identity"]),
-    Fallback::Value("\"gzip\""),
-    "`gzip`: one gzip member a request, with `Content-Encoding: gzip`. `identity`: plain NDJSON.",
-);
-
-const TIMEOUT: Kind = span(Duration::from_millis(10), Duration::from_hours(1));

@@ -20,8 +20,8 @@ pub static SYSLOG: SectionSpec = SectionSpec {
             "body",
             Kind::OneOf(&["json", "cef", "leef"]),
             Fallback::Value("\"json\""),
-            "What a message says when the stream has no template: the event as it came, or the shape \
-             `cef` or `leef` with its defaults.",
+            "What a message says: the event as it came, or the shape `cef` or `leef`. A template of the \
+             stream that names a shape goes before.",
         ),
         Key::new(
             "facility",

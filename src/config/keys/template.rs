@@ -14,7 +14,9 @@ pub static TEMPLATE: SectionSpec = SectionSpec {
                 "raw",
                 "logdna",
                 "logdna_source",
+                "logdna_ingest",
                 "icl",
+                "icl_singles",
                 "cadf",
                 "azion",
                 "hec",
@@ -23,7 +25,7 @@ pub static TEMPLATE: SectionSpec = SectionSpec {
                 "leef",
                 "json_array",
             ]),
-            Fallback::Value("\"raw\""),
+            Fallback::Computed("that of the preset, else `\"raw\"`"),
             "What surrounds the event.",
         ),
         Key::new(
@@ -73,7 +75,7 @@ pub static TEMPLATE: SectionSpec = SectionSpec {
         option("sourcetype", "`hec`: the source type; else `_json`."),
         option(
             "application",
-            "`icl`: the application of events without that label; else `ibm-audit-event`.",
+            "`icl`, `icl_singles`: the application of events without that label; else `ibm-audit-event`.",
         ),
         option("vendor", "`cef`, `leef`: the device's vendor; else `IBM`."),
         option(

@@ -179,6 +179,37 @@ impl<'r, 'i> Section<'r, 'i> {
         self.read(name, value::text)
     }
 
+    /// One URL or some, each as text; in messages without what may be secret.
+    pub(crate) fn urls(&self, name: &str) -> Option<Vec<Given<String>>> {
+        let given = self.read(name, value::urls)?;
+        let is_list = given.typed.starts_with('[');
+        let urls = given.value.into_iter().enumerate().map(|(number, value)| {
+            let mut place = given.place.clone();
+            if is_list {
+                place.key = format!("{}[{number}]", place.key);
+            }
+            Given {
+                typed: value::masked_url(&format!("\"{value}\"")),
+                value,
+                origin: given.origin,
+                place,
+            }
+        });
+        Some(urls.collect())
+    }
+
+    /// Text that is never shown.
+    pub(crate) fn secret(&self, name: &str) -> Option<Given<String>> {
+        self.read(name, value::text)
+    }
+
+    /// The text of a key in a table of this section, unchecked: for what must be known before that
+    /// table is read.
+    pub(crate) fn peek(&self, table: &str, name: &str) -> Option<&str> {
+        let table = self.table?.get(table)?.get_ref().as_table()?;
+        table.get(name)?.get_ref().as_str()
+    }
+
     /// Where a stream starts.
     pub(crate) fn start_at(&self, name: &str) -> Option<Given<StartAt>> {
         self.read(name, value::start_at)
@@ -365,8 +396,8 @@ impl<'r, 'i> Section<'r, 'i> {
     fn typed(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> String {
         let typed = self.report.typed(value.span());
         match key.kind {
-            Kind::Headers => MASK.to_owned(),
-            Kind::Url => value::masked_url(&typed),
+            Kind::Headers | Kind::Secret { .. } => MASK.to_owned(),
+            Kind::Url | Kind::Urls { .. } => value::masked_url(&typed),
             _ => typed,
         }
     }

@@ -130,7 +130,7 @@ pub(super) fn path(value: &DeValue<'_>, key: &Key) -> Result<PathBuf, String> {
 pub(super) fn text(value: &DeValue<'_>, key: &Key) -> Result<String, String> {
     let text = text_of(value);
     let max = match key.kind {
-        Kind::Text { max } => max,
+        Kind::Text { max } | Kind::Secret { max } => max,
         _ => URL_BYTES_MAX,
     };
     if text.len() > max {
@@ -140,6 +140,27 @@ pub(super) fn text(value: &DeValue<'_>, key: &Key) -> Result<String, String> {
         return Err("holds a control character; take it out".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// One URL or some.
+pub(super) fn urls(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String> {
+    let Kind::Urls { max } = key.kind else {
+        unreachable!("{} is no list of URLs", key.name);
+    };
+    let Some(items) = value.as_array() else {
+        return Ok(vec![text(value, key)?]);
+    };
+    if !(1..=max).contains(&items.len()) {
+        return Err(format!("has {} items; write 1 to {max}", items.len()));
+    }
+    let items = items.iter().map(|item| match item.get_ref() {
+        url @ DeValue::String(_) => text(url, key),
+        other => Err(format!(
+            "has an item that is {}; put each in double quotes",
+            word(other)
+        )),
+    });
+    items.collect()
 }
 
 /// Text as it stands, line breaks included; its own parser judges it.
@@ -207,8 +228,10 @@ pub(super) fn fits(value: &DeValue<'_>, kind: Kind) -> bool {
         | Kind::Path
         | Kind::ExistingFile
         | Kind::Text { .. }
+        | Kind::Secret { .. }
         | Kind::Url
         | Kind::Rule => value.is_str(),
+        Kind::Urls { .. } => value.is_str() || value.is_array(),
         Kind::Headers => value.is_table(),
         Kind::Texts { .. } => value.is_array(),
     }
@@ -222,12 +245,12 @@ pub(super) fn need(kind: Kind) -> &'static str {
         Kind::Size { .. } => "a size",
         Kind::SizeOrPercent { .. } => "a size or a share",
         Kind::Span { .. } => "a duration",
-        Kind::OneOf(_) | Kind::Text { .. } => "text",
+        Kind::OneOf(_) | Kind::Text { .. } | Kind::Secret { .. } => "text",
         Kind::Rule => "a rule as text",
         Kind::Texts { .. } => "a list of text",
         Kind::Address => "an address",
         Kind::Path | Kind::ExistingFile => "a path",
-        Kind::Url => "a URL",
+        Kind::Url | Kind::Urls { .. } => "a URL",
         Kind::StartAt => "a place to start",
         Kind::Headers => "a table",
     }
@@ -255,10 +278,11 @@ pub(super) fn example(key: &Key) -> &'static str {
         (_, Kind::Size { .. } | Kind::SizeOrPercent { .. }) => "\"192 MiB\"",
         (_, Kind::Span { .. }) => "\"30s\"",
         (_, Kind::OneOf(_) | Kind::Text { .. }) => "\"name\"",
+        (_, Kind::Secret { .. }) => "\"…\"",
         (_, Kind::Address) => "\"127.0.0.1:9000\"",
         (_, Kind::Path) => "\"/var/lib/weir/out/events.ndjson\"",
         (_, Kind::ExistingFile) => "\"/etc/weir/ca.pem\"",
-        (_, Kind::Url) => "\"https://siem.example:8088/ingest\"",
+        (_, Kind::Url | Kind::Urls { .. }) => "\"https://siem.example:8088/ingest\"",
         (_, Kind::StartAt) => "\"end\"",
         (_, Kind::Headers) => "{ \"X-Token\" = \"…\" }",
         (_, Kind::Rule) => "\"outcome:failure\"",
@@ -268,6 +292,9 @@ pub(super) fn example(key: &Key) -> &'static str {
 
 /// A URL as typed, without what may be secret: user, password and query.
 pub(super) fn masked_url(typed: &str) -> String {
+    if typed.starts_with('[') {
+        return "[…]".to_owned();
+    }
     let (front, host) = match typed.rsplit_once('@') {
         Some((front, host)) => match front.split_once("://") {
             Some((scheme, _)) => (format!("{scheme}://…@"), host),
@@ -328,6 +355,7 @@ mod tests {
             ("\"https://siem/x?token=abc\"", "\"https://siem/x?…\""),
             ("\"u:p@siem\"", "\"…@siem\""),
             ("\"https://u:p?@siem\"", "\"https://…@siem\""),
+            ("[\"https://u:p@siem\"]", "[…]"),
         ] {
             assert_eq!(masked_url(typed), expected);
         }

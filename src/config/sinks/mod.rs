@@ -4,6 +4,7 @@
 
 mod file;
 mod http;
+pub(super) mod preset;
 pub(super) mod relay;
 pub(super) mod syslog;
 mod tls;

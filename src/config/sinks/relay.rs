@@ -1,15 +1,18 @@
 //! `[stream.NAME.relay]`, and the tokens of `[input.NAME.http.relay]`.
 
-use http::header::AUTHORIZATION;
 use http::{HeaderValue, Uri};
 
 use super::compression_of;
+use super::preset::Preset;
 use crate::config::keys;
 use crate::config::reader::Section;
 use crate::config::reader::report::{Given, Report};
 use crate::config::streams::StreamReader;
 use crate::ingest::settings::RelayToken;
-use crate::sink::settings::{HttpSettings, RelaySettings};
+use crate::sink::settings::{
+    HttpSettings, RelayFormat, RelaySettings, ReplyForm, TokenScheme, authorization,
+};
+use crate::stream::settings::Shape;
 
 impl StreamReader<'_, '_> {
     pub(in crate::config) fn read_relay(&self, stream: &Section<'_, '_>) -> Option<RelaySettings> {
@@ -21,11 +24,14 @@ impl StreamReader<'_, '_> {
         }
         let url = section.url("url");
         let url = url.and_then(|url| self.check_relay_url(&url));
-        let tokens = read_tokens(self.report, &section, "token");
-        if tokens.len() > 1 {
-            let rule = "has more than one token; keep the one that this node is known by";
-            self.report.say(&section.place(), rule);
+        let token = self.read_token(&section, Preset::named("logdna"), &[]);
+        if token.is_none() {
+            let rule = "has no token; write token or token_file";
+            self.report.missing(&section.place(), rule);
         }
+        let is_logdna = section
+            .one_of("format")
+            .is_some_and(|word| word.value == "logdna");
         let hostname = section.text("hostname");
         if let Some(name) = &hostname {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
@@ -37,15 +43,26 @@ impl StreamReader<'_, '_> {
         let compression = section.one_of("compression");
         let connect_timeout = section.span("connect_timeout");
         let request_timeout = section.span("request_timeout");
+        let proxy = self.read_proxy(&section);
         let tls = self.read_tls(&section, url.as_ref());
         section.finish();
-        let token = tokens.into_iter().next()?;
+        let (format, replies, content_type) = if is_logdna {
+            let content_type = HeaderValue::from_static("application/json; charset=UTF-8");
+            (RelayFormat::Logdna, ReplyForm::Logdna, Some(content_type))
+        } else {
+            (RelayFormat::Weir, ReplyForm::Status, None)
+        };
         Some(RelaySettings {
+            format,
             http: HttpSettings {
-                url: url?,
-                headers: vec![(AUTHORIZATION, token.authorization)],
+                urls: vec![url?],
+                headers: Vec::new(),
+                token: Some(token?),
                 compression: compression_of(compression?.value),
-                content_type: None,
+                content_type,
+                body_bytes_max: is_logdna.then_some(LOGDNA_BODY_BYTES_MAX),
+                replies,
+                proxy: proxy?,
                 connect_timeout: connect_timeout?.value,
                 request_timeout: request_timeout?.value,
                 tls,
@@ -77,15 +94,22 @@ pub(in crate::config) fn read_tokens(
     }
     let mut tokens: Vec<RelayToken> = Vec::new();
     for (name, token) in given {
-        let authorization = authorization_of(&token);
+        let text = authorization(TokenScheme::BasicUser, &token);
+        // What no header can hold is no token either, and is said so below.
+        let mut authorization = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        authorization.set_sensitive(true);
         let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         if !(1..=64).contains(&name.value.len()) || !name.value.chars().all(is_name) {
-            let rule = "is a name that does not do; write 1 to 64 of the characters a-z A-Z 0-9 _ -";
+            let rule =
+                "is a name that does not do; write 1 to 64 of the characters a-z A-Z 0-9 _ -";
             report.say(&name.place, rule);
         } else if !is_token(&token) {
             let rule = "does not do as a token; take 16 to 256 printable ASCII characters without :, at random";
             report.refuse(&name, rule);
-        } else if tokens.iter().any(|other| other.authorization == authorization) {
+        } else if tokens
+            .iter()
+            .any(|other| other.authorization == authorization)
+        {
             let rule = "has the token of another name; give each sender its own";
             report.refuse(&name, rule);
         } else {
@@ -103,56 +127,10 @@ fn is_token(token: &str) -> bool {
     (16..=256).contains(&token.len()) && token.bytes().all(is_plain)
 }
 
-/// `Basic` authorization (RFC 7617) with the token as user and an empty password.
-fn authorization_of(token: &str) -> HeaderValue {
-    let text = format!("Basic {}", base64(format!("{token}:").as_bytes()));
-    let mut value = HeaderValue::try_from(text).expect("base64 is printable ASCII");
-    value.set_sensitive(true);
-    value
-}
+/// Longest body that LogDNA's ingestion takes.
+const LOGDNA_BODY_BYTES_MAX: u64 = 10_000_000;
 
-/// Base 64 (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let octet = |place: usize| u32::from(group.get(place).copied().unwrap_or(0));
-        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place)) as usize & 63;
-            text.push(if place <= group.len() {
-                char::from(DIGITS[digit])
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_standard() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
-    fn a_token_is_the_user_of_basic_authorization_and_is_never_shown() {
-        let value = authorization_of("Aladdin");
-        assert_eq!(value.as_bytes(), b"Basic QWxhZGRpbjo=");
-        assert_eq!(format!("{value:?}"), "Sensitive");
-    }
+/// The shape of the events of a relay to an endpoint like LogDNA's, when the stream's template names none.
+pub(in crate::config) fn shape_of(stream: &Section<'_, '_>) -> Option<Shape> {
+    (stream.peek("relay", "format")? == "logdna").then_some(Shape::LogdnaIngest)
 }

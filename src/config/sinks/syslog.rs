@@ -6,10 +6,8 @@ use crate::config::reader::report::Given;
 use crate::config::streams::StreamReader;
 use crate::filter::tree::Path;
 use crate::sink::settings::syslog_words::{facility_of, severity_of};
-use crate::sink::settings::{
-    Framing, HeaderSettings, MessageBody, SyslogSettings, TextSource, TlsSettings,
-};
-use crate::stream::settings::{Shape, TemplateSettings};
+use crate::sink::settings::{Framing, HeaderSettings, SyslogSettings, TextSource, TlsSettings};
+use crate::stream::settings::Shape;
 
 impl StreamReader<'_, '_> {
     pub(in crate::config) fn read_syslog(
@@ -19,7 +17,8 @@ impl StreamReader<'_, '_> {
         let section = stream.section("syslog", &keys::syslog::SYSLOG);
         let address = section.text("address");
         let address = address.and_then(|address| self.host_and_port(&address));
-        let body = section.one_of("body");
+        // What it means is read before the template is.
+        section.one_of("body");
         let framing = section.one_of("framing");
         let header = self.read_header(&section);
         let message_bytes_max = section.size("message_bytes_max");
@@ -27,12 +26,6 @@ impl StreamReader<'_, '_> {
         let send_timeout = section.span("send_timeout");
         let ack_timeout = section.span("ack_timeout");
         let tls = self.read_optional_tls(&section);
-        if section.has("body") && stream.has("template") {
-            self.report.missing(
-                &section.place(),
-                "has a body, and the stream has a template, which decides; remove one of them",
-            );
-        }
         section.finish();
         let (host, port) = address?;
         Some(SyslogSettings {
@@ -42,11 +35,6 @@ impl StreamReader<'_, '_> {
             framing: match framing?.value {
                 "newline" => Framing::Newline,
                 _ => Framing::OctetCounting,
-            },
-            body: match body?.value {
-                "cef" => MessageBody::Cef,
-                "leef" => MessageBody::Leef,
-                _ => MessageBody::Json,
             },
             header: header?,
             message_bytes_max: Some(message_bytes_max?.value).filter(|bytes| *bytes > 0),
@@ -149,17 +137,13 @@ impl StreamReader<'_, '_> {
     }
 }
 
-/// The template that the key `body` stands for.
-pub(in crate::config) fn template_of(settings: &SyslogSettings) -> Option<TemplateSettings> {
-    let shape = match settings.body {
-        MessageBody::Json => return None,
-        MessageBody::Cef => Shape::Cef,
-        MessageBody::Leef => Shape::Leef,
-    };
-    Some(TemplateSettings {
-        shape,
-        ..TemplateSettings::default()
-    })
+/// The shape that the key `body` of a stream stands for, when its template names none.
+pub(in crate::config) fn shape_of(stream: &Section<'_, '_>) -> Option<Shape> {
+    match stream.peek("syslog", "body")? {
+        "cef" => Some(Shape::Cef),
+        "leef" => Some(Shape::Leef),
+        _ => None,
+    }
 }
 
 fn is_of_a_host(character: char) -> bool {

@@ -154,11 +154,7 @@ impl Refusal {
             | Self::Expansion { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::JournalFull => StatusCode::TOO_MANY_REQUESTS,
-            Self::Memory
-            | Self::Failed
-            | Self::Stopping
-            | Self::NotDurable
-            | Self::RelayBusy => {
+            Self::Memory | Self::Failed | Self::Stopping | Self::NotDurable | Self::RelayBusy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }

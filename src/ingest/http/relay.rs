@@ -45,7 +45,7 @@ const IDENTITY_BYTES_MAX: usize = 256;
 
 /// Batches that are remembered of a token. A sender has one batch under way for each of its journals and
 /// streams, and sends none anew before it has an answer to the one before.
-pub const BATCHES_KEPT_MAX: usize = 4096;
+const BATCHES_KEPT_MAX: usize = 4096;
 
 /// Why a relay's request cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,7 +168,6 @@ fn host(query: &str) -> Option<Box<str>> {
 }
 
 /// Finds events that came over a relay before they came over this one.
-#[derive(Debug)]
 pub(super) struct LoopCheck {
     paths: Paths,
     path: PathId,
@@ -189,12 +188,19 @@ impl LoopCheck {
     /// Whether the event has `_meta._source`.
     pub(super) fn finds(&mut self, line: &[u8]) -> bool {
         // A key that is spelled with escapes is one too.
-        let may_have = memmem::find(line, b"_source").is_some() || memchr::memchr(b'\\', line).is_some();
+        let may_have =
+            memmem::find(line, b"_source").is_some() || memchr::memchr(b'\\', line).is_some();
         if !may_have {
             return false;
         }
         self.walker.begin(&self.paths, line);
         self.walker.find(&self.paths, line, self.path).is_some()
+    }
+}
+
+impl std::fmt::Debug for LoopCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoopCheck")
     }
 }
 
@@ -335,7 +341,10 @@ mod tests {
     }
 
     fn stored(ledger: &Arc<RelayLedger>, batch: &str) -> Option<u64> {
-        ledger.claim(&origin(batch)).expect("no try under way").stored
+        ledger
+            .claim(&origin(batch))
+            .expect("no try under way")
+            .stored
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::vec;
 
@@ -80,6 +80,8 @@ pub(super) struct Progress {
     pub(super) sent: AtomicBool,
     /// At least one byte came back since the request began.
     pub(super) answered: AtomicBool,
+    /// Interim answers (1xx) to this request.
+    pub(super) interim: AtomicU32,
     /// The first error of a write; the connection is of no use for another request.
     pub(super) write_error: OnceLock<String>,
 }
@@ -90,6 +92,7 @@ impl Progress {
         self.body_taken.store(false, Ordering::Relaxed);
         self.sent.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
+        self.interim.store(0, Ordering::Relaxed);
     }
 
     /// True when the request went out whole and no write failed.

@@ -19,10 +19,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
-use super::answer::{REPLY_BYTES_MAX, REPLY_EXCERPT_BYTES, Reply, ReplyEnd};
+use super::answer::{Reply, ReplyEnd, ReplyLimits};
 use super::body::{ParcelBody, Progress};
-use super::wire::{Socket, Wire};
+use super::proxy::tunnel;
+use super::wire::{INTERIM_MAX, Socket, Wire};
 use crate::sink::Failure;
+use crate::sink::settings::ProxySettings;
 use crate::sink::tls::TlsClient;
 
 /// Where to connect.
@@ -34,6 +36,8 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// TLS, when the URL is `https`.
     pub(super) tls: Option<TlsClient>,
+    /// What is connected to instead, if anything.
+    pub(super) proxy: Option<ProxySettings>,
 }
 
 /// A connection that can carry one request at a time.
@@ -65,7 +69,7 @@ pub(super) struct ExchangeError {
 }
 
 impl Connection {
-    /// Connects, TLS included, within `limit`.
+    /// Connects, proxy and TLS included, within `limit`.
     pub(super) async fn open(target: &Target, limit: Duration) -> Result<Self, Failure> {
         let deadline = Instant::now() + limit;
         let opened = tokio::time::timeout_at(deadline, Self::connect(target, deadline)).await;
@@ -83,7 +87,7 @@ impl Connection {
     }
 
     async fn connect(target: &Target, deadline: Instant) -> Result<Self, Failure> {
-        let tcp = connect_tcp(target, deadline).await?;
+        let tcp = connect_socket(target, deadline).await?;
         let socket = match &target.tls {
             None => Socket::Plain(tcp),
             Some(tls) => {
@@ -130,20 +134,25 @@ impl Connection {
     }
 
     /// Sends a request and reads the reply, without a time limit. The reply's body is read
-    /// up to [`REPLY_BYTES_MAX`]. Returns also when the request could not be sent whole, as
+    /// as far as `limits` say. Returns also when the request could not be sent whole, as
     /// long as a reply came; see [`Reply::request_sent`].
     pub(super) async fn exchange(
         &mut self,
         head: http::request::Parts,
         chunks: &[Bytes],
+        limits: ReplyLimits,
     ) -> Result<Reply, ExchangeError> {
         self.progress.begin();
         let body = ParcelBody::new(chunks, Arc::clone(&self.progress));
-        let request = http::Request::from_parts(head, body);
+        let mut request = http::Request::from_parts(head, body);
+        let progress = Arc::clone(&self.progress);
+        hyper::ext::on_informational(&mut request, move |_| {
+            progress.interim.fetch_add(1, Ordering::Relaxed);
+        });
         let sending = self.sender.send_request(request);
         let reading = async {
             let response = sending.await?;
-            Ok(read_reply(response).await)
+            Ok(read_reply(response, limits).await)
         };
         let outcome: Result<Reply, hyper::Error> = self.driver.drive(reading).await;
         let mut reply = outcome.map_err(|error| self.exchange_error(&error))?;
@@ -156,7 +165,8 @@ impl Connection {
     }
 
     fn exchange_error(&self, error: &hyper::Error) -> ExchangeError {
-        let reason = if error.is_parse() || error.is_user() {
+        let too_many = self.progress.interim.load(Ordering::Relaxed) > INTERIM_MAX;
+        let reason = if error.is_parse() || error.is_user() || too_many {
             "protocol_error"
         } else if io_source(error).is_some_and(is_tls) {
             "tls_failure"
@@ -220,23 +230,41 @@ impl Driver {
 impl Target {
     /// `host:port`, as shown to people.
     pub(super) fn name(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        place(&self.host, self.port)
     }
+}
+
+/// `host:port`, with brackets around an address that has colons of its own.
+fn place(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Connects to the destination, or to the proxy, which for TLS opens a tunnel.
+async fn connect_socket(target: &Target, deadline: Instant) -> Result<TcpStream, Failure> {
+    let Some(proxy) = &target.proxy else {
+        return connect_tcp((&target.host, target.port), deadline).await;
+    };
+    let reached = connect_tcp((&proxy.host, proxy.port), deadline).await;
+    let mut tcp = reached.map_err(|why| failure(why.reason, format!("proxy: {}", why.detail)))?;
+    if target.tls.is_some() {
+        tunnel(&mut tcp, &target.name(), proxy.authorization.as_ref()).await?;
+    }
+    Ok(tcp)
 }
 
 /// Connects to the first address that answers. Each address gets an even share of the time
 /// that is left, so that a dead first one does not take it all.
-async fn connect_tcp(target: &Target, deadline: Instant) -> Result<TcpStream, Failure> {
-    let name = target.name();
-    let found = lookup_host((target.host.as_str(), target.port)).await;
+async fn connect_tcp((host, port): (&str, u16), deadline: Instant) -> Result<TcpStream, Failure> {
+    let name = place(host, port);
+    let found = lookup_host((host, port)).await;
     let addresses: Vec<SocketAddr> = found
-        .map_err(|error| failure("dns_failure", format!("look up {}: {error}", target.host)))?
+        .map_err(|error| failure("dns_failure", format!("look up {host}: {error}")))?
         .collect();
-    let mut last = failure("dns_failure", format!("{} has no address", target.host));
+    let mut last = failure("dns_failure", format!("{host} has no address"));
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
@@ -269,9 +297,9 @@ fn connect_failure(name: &str, address: SocketAddr, error: &io::Error) -> Failur
 }
 
 /// Reads a reply's body as far as it is of use.
-async fn read_reply(response: http::Response<hyper::body::Incoming>) -> Reply {
+async fn read_reply(response: http::Response<hyper::body::Incoming>, limits: ReplyLimits) -> Reply {
     let (head, mut body) = response.into_parts();
-    let mut excerpt = Vec::new();
+    let mut kept = Vec::new();
     let mut read_bytes = 0;
     let end = loop {
         match body.frame().await {
@@ -281,10 +309,10 @@ async fn read_reply(response: http::Response<hyper::body::Incoming>) -> Reply {
                 let Some(data) = frame.data_ref() else {
                     continue;
                 };
-                let room = REPLY_EXCERPT_BYTES - excerpt.len();
-                excerpt.extend_from_slice(&data[..data.len().min(room)]);
+                let room = limits.kept - kept.len();
+                kept.extend_from_slice(&data[..data.len().min(room)]);
                 read_bytes += data.len();
-                if read_bytes > REPLY_BYTES_MAX {
+                if read_bytes > limits.read {
                     break ReplyEnd::TooLong;
                 }
             }
@@ -293,7 +321,7 @@ async fn read_reply(response: http::Response<hyper::body::Incoming>) -> Reply {
     Reply {
         status: head.status,
         headers: head.headers,
-        excerpt,
+        body: kept,
         end,
         request_sent: false,
     }

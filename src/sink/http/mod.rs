@@ -1,179 +1,253 @@
 //! The `http` sink: every parcel is one `POST` over HTTP/1.1, one at a time.
 //!
-//! The connection is kept alive between parcels and made anew after any error. A server
-//! may close a kept connection at the moment a request goes out; when such a re-used
-//! connection ends before a single byte of the reply, the request is sent once more on a
-//! new connection at once. That is not counted as a failure: it is the same request under
-//! the same `Idempotency-Key`.
+//! A destination may have several URLs; [`circuit`] says which is tried. What is the same for all is
+//! here: the headers, the token, and what a reply makes of the parcel ([`answer`]). A token that is
+//! refused is read again, and when it is another one the parcel is sent once more at once.
 //!
-//! No redirect is followed: events go to the configured host or nowhere.
+//! No redirect is followed: events go to the configured hosts or nowhere.
 
+mod acknowledgement;
 mod answer;
 mod body;
+mod circuit;
 mod connection;
+mod endpoint;
+mod proxy;
 #[cfg(test)]
 mod tests;
+mod token;
 mod wire;
 
 use std::fmt;
+use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use tokio::time::timeout;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::Instant;
 
-use self::answer::{ReplyEnd, Secrets, judge};
-use self::connection::{Connection, Target, failure};
-use super::settings::{Compression, HttpSettings};
-use super::tls::TlsClient;
+use self::acknowledgement::CHANNEL;
+use self::answer::{Answered, ReplyLimits, Secrets, Verdict};
+use self::circuit::Circuits;
+use self::endpoint::{Endpoint, Limits, Outgoing};
+use self::token::Token;
+use super::settings::{Compression, HttpSettings, ReplyForm};
 use super::{Failure, OpenError, Outcome, Sink, WallClock};
-use crate::batch::Parcel;
+use crate::batch::{Parcel, text_hash};
 
-/// Delivers to an HTTP endpoint.
+pub use self::token::authorization;
+
+/// Delivers to an HTTP destination.
 pub struct HttpSink {
     settings: HttpSettings,
-    target: Target,
+    /// In the order of preference.
+    endpoints: Vec<Endpoint>,
+    circuits: Circuits,
     /// Headers of every request; the parcel's own are added to a copy.
     headers: HeaderMap,
-    /// Path and query of the request line.
-    path: Uri,
+    token: Option<Token>,
     secrets: Secrets,
     clock: WallClock,
-    /// A connection whose last exchange ended well; gone while one is under way, so that a
-    /// dropped delivery takes it along.
-    kept: Option<Connection>,
+    /// What circuits and the token's file count time from.
+    opened: Instant,
+    /// Why the last endpoint that was tried failed, for the time when none may be tried.
+    last_failure: Option<Failure>,
 }
 
 /// The name of the identity's header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Headers the sink sets, or that would change how a request is framed.
-const OWN_HEADERS: [HeaderName; 10] = [
+const OWN_HEADERS: [HeaderName; 12] = [
     CONNECTION,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
     EXPECT,
     HOST,
     IDEMPOTENCY_KEY,
+    PROXY_AUTHORIZATION,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+    CHANNEL,
 ];
+
+/// Why an endpoint did not take a parcel, through no fault of the parcel.
+struct Failed {
+    why: Failure,
+    /// What it asked to wait.
+    after: Option<Duration>,
+}
 
 impl HttpSink {
     /// Checks the settings and reads the certificates. Does not connect.
     ///
     /// # Errors
-    /// When the URL, a header or the TLS options cannot work.
+    /// When a URL, a header or the TLS options cannot work.
     pub fn open(settings: &HttpSettings, clock: WallClock) -> Result<Self, OpenError> {
-        let (target, host_header) = target(settings)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, host_header);
-        let content_type = HeaderValue::from_static("application/x-ndjson");
-        headers.insert(
-            CONTENT_TYPE,
-            settings.content_type.clone().unwrap_or(content_type),
-        );
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION"))),
-        );
-        for (name, _) in &settings.headers {
-            if OWN_HEADERS.contains(name) {
-                return Err(OpenError::Header(name.clone()));
-            }
-            // A configured header replaces the sink's; one given twice is sent twice.
-            headers.remove(name);
+        let endpoints: Vec<Endpoint> = settings
+            .urls
+            .iter()
+            .map(|url| Endpoint::open(url, settings))
+            .collect::<Result<_, _>>()?;
+        if endpoints.is_empty() {
+            return Err(OpenError::Url("must be given"));
         }
-        for (name, value) in &settings.headers {
-            let mut value = value.clone();
-            value.set_sensitive(true);
-            headers.append(name, value);
-        }
-        let path = settings
-            .url
-            .path_and_query()
-            .cloned()
-            .map_or_else(|| Uri::from_static("/"), Uri::from);
+        let proxy = settings.proxy.as_ref();
+        let proxy = proxy.and_then(|proxy| proxy.authorization.as_ref());
+        let values = settings.headers.iter().map(|(_, value)| value).chain(proxy);
         Ok(Self {
-            secrets: Secrets::new(
-                settings.headers.iter().map(|(_, value)| value),
-                &settings.url,
-            ),
+            secrets: Secrets::new(values, &settings.urls),
+            circuits: Circuits::new(endpoints.len()),
+            endpoints,
+            headers: headers(settings)?,
+            token: settings.token.clone().map(Token::new),
             settings: settings.clone(),
-            target,
-            headers,
-            path,
             clock,
-            kept: None,
+            opened: Instant::now(),
+            last_failure: None,
         })
     }
 
-    /// Path and query of the requests from now on.
-    pub(in crate::sink) fn set_path(&mut self, path: Uri) {
-        self.path = path;
+    /// Path and query of the requests from now on, of all URLs.
+    pub(in crate::sink) fn set_path(&mut self, path: &PathAndQuery) {
+        for endpoint in &mut self.endpoints {
+            endpoint.set_path(path.clone());
+        }
     }
 
-    /// Sends on the kept connection, or on a new one when there is none or it turns out
-    /// to have been closed.
-    async fn send(&mut self, parcel: &Parcel) -> Result<Outcome, Failure> {
-        if let Some(mut kept) = self.kept.take()
-            && kept.is_usable().await
-        {
-            match self.exchange(kept, parcel).await? {
-                Exchanged::Judged(outcome) => return Ok(outcome),
-                Exchanged::Unanswered(why) => {
-                    tracing::debug!(
-                        target = %self.target.name(), %why.detail,
-                        "kept connection was closed; sending again on a new one"
-                    );
+    /// Tries the endpoints that may be tried, in their order, until one answers.
+    async fn send(&mut self, parcel: &Parcel) -> Result<Outcome, Failed> {
+        self.ready_token()?;
+        let mut asked = None;
+        for endpoint in 0..self.endpoints.len() {
+            if !self.circuits.may_try(endpoint, self.opened.elapsed()) {
+                continue;
+            }
+            match self.send_to(endpoint, parcel).await {
+                Ok(outcome) => {
+                    self.circuits.succeeded(endpoint);
+                    return Ok(outcome);
+                }
+                Err(Failed { why, after }) => {
+                    let now = self.opened.elapsed();
+                    let random = format!("{} {} {endpoint}", parcel.id, parcel.attempt);
+                    let random = text_hash(&random);
+                    self.circuits.failed(endpoint, now, after, random);
+                    self.last_failure = Some(why);
+                    asked = after;
                 }
             }
         }
-        let fresh = Connection::open(&self.target, self.settings.connect_timeout).await?;
-        match self.exchange(fresh, parcel).await? {
-            Exchanged::Judged(outcome) => Ok(outcome),
-            Exchanged::Unanswered(why) => Err(why),
-        }
+        let nothing_tried = || connection::failure("connect_failed", String::new());
+        Err(Failed {
+            why: self.last_failure.clone().unwrap_or_else(nothing_tried),
+            after: self.circuits.wait(self.opened.elapsed()).or(asked),
+        })
     }
 
-    /// One request and its reply, within the request timeout. Keeps the connection when it
-    /// can carry another.
-    async fn exchange(
-        &mut self,
-        mut connection: Connection,
-        parcel: &Parcel,
-    ) -> Result<Exchanged, Failure> {
-        let limit = self.settings.request_timeout;
-        let exchange = connection.exchange(self.head(parcel), parcel.chunks());
-        let reply = match timeout(limit, exchange).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(error)) if error.unanswered && error.failure.reason == "connection_closed" => {
-                return Ok(Exchanged::Unanswered(error.failure));
+    /// Sends to one endpoint. An error is the endpoint's, or of the way to it: it counts for its
+    /// circuit.
+    async fn send_to(&mut self, endpoint: usize, parcel: &Parcel) -> Result<Outcome, Failed> {
+        let (mut status, mut verdict) = self.post(endpoint, parcel).await?;
+        if is_unauthorized(status) {
+            match self.token_changed() {
+                Ok(true) => (status, verdict) = self.post(endpoint, parcel).await?,
+                Ok(false) => {}
+                Err(why) => return Ok(Outcome::Retry { why, after: None }),
             }
-            Ok(Err(error)) => return Err(error.failure),
-            Err(_) => {
-                let name = self.target.name();
-                let detail = format!("no complete reply from {name} within {limit:?}");
-                return Err(failure("timed_out", detail));
-            }
+        }
+        let outcome = match verdict {
+            Verdict::Settled(outcome) => outcome,
+            Verdict::Acknowledge(id) => self.acknowledgement(endpoint, parcel, id).await,
         };
-        if reply.end == ReplyEnd::Whole && reply.request_sent {
-            self.kept = Some(connection);
+        match outcome {
+            Outcome::Retry { why, after } if status.is_server_error() => Err(Failed { why, after }),
+            outcome => Ok(outcome),
         }
-        Ok(Exchanged::Judged(judge(
-            &reply,
-            &self.secrets,
-            (self.clock)(),
-        )))
     }
 
-    /// The request's head.
-    fn head(&self, parcel: &Parcel) -> http::request::Parts {
+    /// One request with the parcel, and what its reply says.
+    async fn post(
+        &mut self,
+        endpoint: usize,
+        parcel: &Parcel,
+    ) -> Result<(StatusCode, Verdict), Failure> {
+        let headers = self.headers_of(parcel);
+        let limits = self.limits(ReplyLimits::of(self.settings.replies));
+        let request = Outgoing {
+            path: None,
+            headers: &headers,
+            chunks: parcel.chunks(),
+        };
+        let reply = self.endpoints[endpoint].send(request, limits).await?;
+        let answered = Answered {
+            reply: &reply,
+            events: u32::try_from(parcel.events).unwrap_or(u32::MAX),
+            secrets: &self.secrets,
+            now: (self.clock)(),
+        };
+        Ok((reply.status, answered.judge(self.settings.replies)))
+    }
+
+    fn limits(&self, reply: ReplyLimits) -> Limits {
+        Limits {
+            connect: self.settings.connect_timeout,
+            request: self.settings.request_timeout,
+            reply,
+        }
+    }
+
+    /// Reads the token when it was not read yet.
+    fn ready_token(&mut self) -> Result<(), Failure> {
+        let now = self.opened.elapsed();
+        if let Some(token) = &mut self.token
+            && let Some(fresh) = token.ensure(now)?
+        {
+            fresh.hide_in(&mut self.secrets);
+        }
+        Ok(())
+    }
+
+    /// Whether there is another token than the one that was refused.
+    fn token_changed(&mut self) -> Result<bool, Failure> {
+        let now = self.opened.elapsed();
+        let Some(token) = &mut self.token else {
+            return Ok(false);
+        };
+        let fresh = token.refused(now)?;
+        if let Some(fresh) = &fresh {
+            fresh.hide_in(&mut self.secrets);
+        }
+        Ok(fresh.is_some())
+    }
+
+    /// The headers that requests with and without a parcel share.
+    fn common_headers(&self, parcel: &Parcel) -> HeaderMap {
         let mut headers = self.headers.clone();
+        if let Some(value) = self.token.as_ref().and_then(Token::header) {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        if let ReplyForm::SplunkHec {
+            acknowledgement: Some(_),
+        } = self.settings.replies
+        {
+            let channel = HeaderValue::try_from(parcel.channel().to_string());
+            headers.insert(
+                CHANNEL,
+                channel.expect("the text of a UUID is a header value"),
+            );
+        }
+        headers
+    }
+
+    /// The headers of a parcel's request.
+    fn headers_of(&self, parcel: &Parcel) -> HeaderMap {
+        let mut headers = self.common_headers(parcel);
         let id = parcel.id.to_string();
         // A stream's name may hold bytes a header cannot; the UUID names the batch as well.
         let key = HeaderValue::from_str(&id)
@@ -193,74 +267,80 @@ impl HttpSink {
             }
             Compression::Identity => {}
         }
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = Method::POST;
-        head.uri = self.path.clone();
-        head.headers = headers;
-        head
+        headers
+    }
+
+    /// Why the parcel is split unsent, if it is.
+    fn too_large(&self, parcel: &Parcel) -> Option<Failure> {
+        let limit = self.settings.body_bytes_max?;
+        let bytes = parcel.raw_bytes;
+        (bytes > limit && parcel.events > 1).then(|| {
+            let detail = format!("a body of {bytes} bytes, where the destination takes {limit}");
+            connection::failure("body_too_large", detail)
+        })
     }
 }
 
 impl Sink for HttpSink {
     async fn deliver(&mut self, parcel: &Parcel) -> Outcome {
-        self.send(parcel)
-            .await
-            .unwrap_or_else(|why| Outcome::Retry { why, after: None })
+        if let Some(why) = self.too_large(parcel) {
+            return Outcome::Split { why };
+        }
+        match self.send(parcel).await {
+            Ok(outcome) => outcome,
+            Err(Failed { why, .. }) if why.reason == "proxy_refused" => Outcome::Refused { why },
+            Err(Failed { why, after }) => Outcome::Retry { why, after },
+        }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(why: Failure) -> Self {
+        Self { why, after: None }
     }
 }
 
 impl fmt::Debug for HttpSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither headers nor the URL's query are for the log.
+        let endpoints: Vec<_> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.name(), endpoint.is_connected()))
+            .collect();
         f.debug_struct("HttpSink")
-            .field("target", &self.target.name())
-            .field("connected", &self.kept.is_some())
+            .field("endpoints", &endpoints)
             .finish_non_exhaustive()
     }
 }
 
-/// What came of an exchange.
-enum Exchanged {
-    /// A reply, judged.
-    Judged(Outcome),
-    /// The connection ended before a byte of a reply.
-    Unanswered(Failure),
+fn is_unauthorized(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403)
 }
 
-/// Where the URL points, and the `Host` header for it.
-fn target(settings: &HttpSettings) -> Result<(Target, HeaderValue), OpenError> {
-    let url = &settings.url;
-    let (encrypted, port_default) = match url.scheme_str() {
-        Some("http") => (false, 80),
-        Some("https") => (true, 443),
-        _ => return Err(OpenError::Url("must begin with http:// or https://")),
-    };
-    let authority = url.authority().ok_or(OpenError::Url("must name a host"))?;
-    if authority.as_str().contains('@') {
-        return Err(OpenError::Url(
-            "must not hold a user or password; set an Authorization header",
-        ));
+/// The headers of every request.
+fn headers(settings: &HttpSettings) -> Result<HeaderMap, OpenError> {
+    let mut headers = HeaderMap::new();
+    let content_type = HeaderValue::from_static("application/x-ndjson");
+    headers.insert(
+        CONTENT_TYPE,
+        settings.content_type.clone().unwrap_or(content_type),
+    );
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION"))),
+    );
+    for (name, _) in &settings.headers {
+        if OWN_HEADERS.contains(name) {
+            return Err(OpenError::Header(name.clone()));
+        }
+        // A configured header replaces the sink's; one given twice is sent twice.
+        headers.remove(name);
     }
-    let bracketed = authority.host();
-    let host = bracketed.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() {
-        return Err(OpenError::Url("must name a host"));
+    for (name, value) in &settings.headers {
+        let mut value = value.clone();
+        value.set_sensitive(true);
+        headers.append(name, value);
     }
-    let port = authority.port_u16().unwrap_or(port_default);
-    let host_header = if port == port_default {
-        bracketed.to_owned()
-    } else {
-        format!("{bracketed}:{port}")
-    };
-    let host_header = HeaderValue::try_from(host_header)
-        .map_err(|_| OpenError::Url("holds a host that cannot be sent in a header"))?;
-    let tls = encrypted
-        .then(|| TlsClient::open(&settings.tls, host))
-        .transpose()?;
-    let target = Target {
-        host: host.to_owned(),
-        port,
-        tls,
-    };
-    Ok((target, host_header))
+    Ok(headers)
 }

@@ -1,4 +1,4 @@
-//! The socket under hyper: TCP or TLS, with two additions.
+//! The socket under hyper: TCP or TLS, with three additions.
 //!
 //! **An early answer is not lost.** A server that refuses a request before it has read the
 //! body answers and closes; our next write then fails, and hyper would report the failed
@@ -8,6 +8,10 @@
 //!
 //! **Progress is noted**: whether the whole request reached the kernel, and whether any
 //! byte came back.
+//!
+//! **Interim answers come to an end.** hyper reads past any number of them (1xx); a server that sends
+//! them for ever would keep a core busy until the request times out. After [`INTERIM_MAX`] of them
+//! nothing more is read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,6 +24,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::body::Progress;
+
+/// Interim answers to one request that are read past.
+pub(super) const INTERIM_MAX: u32 = 16;
 
 /// A connection's byte stream.
 #[derive(Debug)]
@@ -66,6 +73,10 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.progress.interim.load(Ordering::Relaxed) > INTERIM_MAX {
+            let why = format!("more than {INTERIM_MAX} interim answers (1xx) to one request");
+            return Poll::Ready(Err(io::Error::other(why)));
+        }
         let filled = buffer.filled().len();
         let read = match &mut this.socket {
             Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::http::HttpSink;
 use super::settings::HttpSettings;
@@ -17,10 +17,21 @@ use crate::batch::Parcel;
 /// Settings of a relay to another Weir.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RelaySettings {
-    /// How to get there; the URL's path is the one before [`PATH`], the token is among the headers.
+    /// What the far end is.
+    pub format: RelayFormat,
+    /// How to get there: one URL, whose path is the one before [`PATH`].
     pub http: HttpSettings,
     /// Name under which this node's events appear there; its id when absent. Characters of a host's name.
     pub hostname: Option<String>,
+}
+
+/// What the far end of a relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayFormat {
+    /// A Weir, which takes events as they are.
+    Weir,
+    /// An endpoint like LogDNA's, which takes `{"lines":[…]}`.
+    Logdna,
 }
 
 /// What is posted to, behind the path of the URL.
@@ -58,7 +69,8 @@ impl RelaySink {
             .map_err(|_| OpenError::Url("the node's id cannot be sent in a header"))?;
         http.headers.push((NODE, id));
         let hostname = settings.hostname.as_deref().unwrap_or(node);
-        let before = http.url.path().trim_end_matches('/');
+        let url = http.urls.first().ok_or(OpenError::Url("must be given"))?;
+        let before = url.path().trim_end_matches('/');
         Ok(Self {
             path: format!("{before}{PATH}?hostname={hostname}&now="),
             http: HttpSink::open(&http, Arc::clone(&clock))?,
@@ -67,18 +79,17 @@ impl RelaySink {
     }
 
     /// Path and query of a request now.
-    fn path_now(&self) -> Uri {
+    fn path_now(&self) -> PathAndQuery {
         let millis = (self.clock.0)().0.div_euclid(1000);
-        let path = format!("{}{millis}", self.path);
-        let path = PathAndQuery::try_from(path);
-        path.expect("the path of a URL, the name of a host and a number make a path").into()
+        let path = PathAndQuery::try_from(format!("{}{millis}", self.path));
+        path.expect("the path of a URL, the name of a host and a number make a path")
     }
 }
 
 impl Sink for RelaySink {
     async fn deliver(&mut self, parcel: &Parcel) -> Outcome {
         let path = self.path_now();
-        self.http.set_path(path);
+        self.http.set_path(&path);
         self.http.deliver(parcel).await
     }
 }
@@ -87,16 +98,21 @@ impl Sink for RelaySink {
 mod tests {
     use super::*;
     use crate::position::Timestamp;
-    use crate::sink::settings::{Compression, TlsSettings};
+    use crate::sink::settings::{Compression, ReplyForm, TlsSettings};
     use std::time::Duration;
 
     #[test]
     fn the_path_names_host_and_time_behind_the_path_of_the_url() {
         let path = |url: &str, hostname: Option<&str>| {
             let settings = RelaySettings {
+                format: RelayFormat::Weir,
                 http: HttpSettings {
-                    url: url.parse().unwrap(),
+                    urls: vec![url.parse().unwrap()],
                     headers: Vec::new(),
+                    token: None,
+                    body_bytes_max: None,
+                    replies: ReplyForm::Status,
+                    proxy: None,
                     compression: Compression::Gzip,
                     content_type: None,
                     connect_timeout: Duration::from_secs(1),

@@ -26,7 +26,7 @@ use super::tls::TlsClient;
 use super::{Failure, OpenError, Outcome, Sink};
 use crate::batch::{Parcel, Record};
 
-pub use settings::{Framing, HeaderSettings, MessageBody, SyslogSettings, TextSource};
+pub use settings::{Framing, HeaderSettings, SyslogSettings, TextSource};
 
 /// Delivers to a receiver of syslog.
 pub struct SyslogSink {

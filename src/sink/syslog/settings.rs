@@ -16,8 +16,6 @@ pub struct SyslogSettings {
     pub tls: Option<TlsSettings>,
     /// How one message is told from the next.
     pub framing: Framing,
-    /// What a message says when the stream has no template; `config` makes the template of it.
-    pub body: MessageBody,
     /// What stands before the body.
     pub header: HeaderSettings,
     /// Bytes of a message, header included, above which its record is rejected; `None`: no limit.
@@ -37,17 +35,6 @@ pub enum Framing {
     OctetCounting,
     /// A line feed behind it (RFC 6587, section 3.4.2); line feeds in it become spaces.
     Newline,
-}
-
-/// What a message says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageBody {
-    /// The event as it came.
-    Json,
-    /// ArcSight Common Event Format.
-    Cef,
-    /// IBM Log Event Extended Format.
-    Leef,
 }
 
 /// Where the parts of a message's header come from (RFC 5424, section 6.2).

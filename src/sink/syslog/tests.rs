@@ -63,7 +63,6 @@ fn settings(port: u16) -> SyslogSettings {
         port,
         tls: None,
         framing: Framing::OctetCounting,
-        body: MessageBody::Json,
         header: HeaderSettings {
             facility: 16,
             ..HeaderSettings::default()

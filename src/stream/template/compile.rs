@@ -13,7 +13,7 @@ use super::shapes::device::{Cef, Leef};
 use super::shapes::elastic::ElasticBulk;
 use super::shapes::hec::Hec;
 use super::shapes::icl::Icl;
-use super::shapes::logdna::Logdna;
+use super::shapes::logdna::{self, Logdna};
 use super::text::Text;
 use super::text::variables::DataSource;
 use super::{EventAt, Template};
@@ -89,7 +89,9 @@ pub(super) enum Form {
     Line,
     Text(Text),
     Logdna(Logdna),
+    LogdnaIngest,
     Icl(Icl),
+    IclSingles(Icl),
     Cadf,
     Hec(Hec),
     ElasticBulk(ElasticBulk),
@@ -108,7 +110,9 @@ impl Form {
             Shape::Raw | Shape::JsonArray => Self::Line,
             Shape::Logdna => Self::Logdna(Logdna { wrapped: false }),
             Shape::LogdnaSource => Self::Logdna(Logdna { wrapped: true }),
+            Shape::LogdnaIngest => Self::LogdnaIngest,
             Shape::Icl => Self::Icl(Icl::new(options)),
+            Shape::IclSingles => Self::IclSingles(Icl::new(options)),
             Shape::Cadf => Self::Cadf,
             Shape::Azion => {
                 let source = settings.data_source.unwrap_or(DataSource::Http);
@@ -127,7 +131,9 @@ impl Form {
             Self::Cef(_) | Self::Leef(_) => false,
             Self::Line
             | Self::Logdna(_)
+            | Self::LogdnaIngest
             | Self::Icl(_)
+            | Self::IclSingles(_)
             | Self::Cadf
             | Self::Hec(_)
             | Self::ElasticBulk(_) => true,
@@ -139,7 +145,9 @@ impl Form {
             Self::Line => out.extend_from_slice(event.line),
             Self::Text(text) => text.render(walker, event, out),
             Self::Logdna(logdna) => logdna.render(event, out),
+            Self::LogdnaIngest => logdna::render_line(event, out),
             Self::Icl(icl) => icl.render(event, out),
+            Self::IclSingles(icl) => icl.render_single(event, out),
             Self::Cadf => cadf::render(event, out),
             Self::Hec(hec) => hec.render(event, out),
             Self::ElasticBulk(bulk) => bulk.render(event, out),
@@ -212,7 +220,11 @@ fn check_together(settings: &TemplateSettings) -> Result<(), TemplateError> {
         ),
         ("source", &options.source, &[Shape::Hec]),
         ("sourcetype", &options.sourcetype, &[Shape::Hec]),
-        ("application", &options.application, &[Shape::Icl]),
+        (
+            "application",
+            &options.application,
+            &[Shape::Icl, Shape::IclSingles],
+        ),
         ("vendor", &options.vendor, &device),
         ("product", &options.product, &device),
         ("version", &options.version, &device),

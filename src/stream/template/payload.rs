@@ -47,12 +47,15 @@ impl Framing {
                     "the form of a bulk request is fixed".to_owned(),
                 ));
             }
-            Shape::JsonArray if configured => {
-                let why = "the shape `json_array` has its own; use `raw` with a payload format";
-                return Err(TemplateError::Payload(why.to_owned()));
+            Shape::JsonArray | Shape::IclSingles | Shape::LogdnaIngest if configured => {
+                let name = shape.name();
+                return Err(TemplateError::Payload(format!(
+                    "the shape `{name}` has its own; use `raw` or `text` with a payload format"
+                )));
             }
             Shape::ElasticBulk => return Ok(Self::lines(NDJSON)),
-            Shape::JsonArray => return Ok(Self::array()),
+            Shape::JsonArray | Shape::IclSingles => return Ok(Self::list("[", "]")),
+            Shape::LogdnaIngest => return Ok(Self::list("{\"lines\":[", "]}")),
             _ => {}
         }
         let (before, after) = around_dataset(payload.format.as_deref().unwrap_or(DATASET))?;
@@ -78,12 +81,13 @@ impl Framing {
         })
     }
 
-    fn array() -> Self {
+    /// A JSON array, with something around it.
+    fn list(prefix: &str, suffix: &str) -> Self {
         Self {
-            prefix: b"[".to_vec(),
+            prefix: prefix.into(),
             separator: b",".to_vec(),
             trailing_separator: false,
-            suffix: b"]".to_vec(),
+            suffix: suffix.into(),
             content_type: JSON,
         }
     }

@@ -56,7 +56,7 @@ pub struct ShapeOptions {
     pub source: Option<String>,
     /// `hec`: the source type. Default `_json`.
     pub sourcetype: Option<String>,
-    /// `icl`: the application name of events without that label. Default `ibm-audit-event`.
+    /// `icl`, `icl_singles`: the application name of events without that label. Default `ibm-audit-event`.
     pub application: Option<String>,
     /// `cef`, `leef`: the device's vendor. Default `IBM`.
     pub vendor: Option<String>,
@@ -76,8 +76,12 @@ pub enum Shape {
     Logdna,
     /// LogDNA's record as QRadar's DSM documents it.
     LogdnaSource,
+    /// A line of LogDNA's `/logs/ingest`.
+    LogdnaIngest,
     /// IBM Cloud Logs.
     Icl,
+    /// A line of IBM Cloud Logs' `/logs/v1/singles`.
+    IclSingles,
     /// CADF 1.0.
     Cadf,
     /// Azion's template of all variables of a data source.
@@ -96,11 +100,13 @@ pub enum Shape {
 
 impl Shape {
     /// All of them, with their names in a configuration.
-    pub const NAMES: [(&'static str, Self); 11] = [
+    pub const NAMES: [(&'static str, Self); 13] = [
         ("raw", Self::Raw),
         ("logdna", Self::Logdna),
         ("logdna_source", Self::LogdnaSource),
+        ("logdna_ingest", Self::LogdnaIngest),
         ("icl", Self::Icl),
+        ("icl_singles", Self::IclSingles),
         ("cadf", Self::Cadf),
         ("azion", Self::Azion),
         ("hec", Self::Hec),

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::HttpSink;
 use crate::batch::{BatchId, Body, Compression, Parcel, Purpose};
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
-use crate::sink::settings::{HttpSettings, TlsSettings};
+use crate::sink::settings::{HttpSettings, ReplyForm, TlsSettings};
 use crate::sink::{FAILURE_REASONS, Outcome, Sink};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -155,15 +155,19 @@ impl<S: AsyncRead + tokio::io::AsyncWrite + Unpin> Peer<S> {
 
 fn settings(url: &str) -> HttpSettings {
     HttpSettings {
-        url: url.parse().unwrap(),
+        urls: vec![url.parse().unwrap()],
         headers: vec![(
             HeaderName::from_static("authorization"),
             HeaderValue::from_static("Bearer tok-123456"),
         )],
+        token: None,
         compression: Compression::Gzip,
         content_type: None,
+        body_bytes_max: None,
+        replies: ReplyForm::Status,
         connect_timeout: LONG,
         request_timeout: LONG,
+        proxy: None,
         tls: TlsSettings::default(),
     }
 }

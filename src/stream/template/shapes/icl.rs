@@ -10,6 +10,14 @@
 //! A subsystem that is no label is `serviceName:instance` of `logSourceCRN`. The severity is the event's
 //! `severity`, else that of the label level, else `Info`. Labels that are unknown are empty strings, as they are there. `branchid`, a
 //! number of IBM's own pipeline, is left out.
+//!
+//! `icl_singles` is a line of the ingestion API, whose batches are JSON arrays:
+//!
+//! ```text
+//! {"applicationName","subsystemName","computerName","severity":3,"timestamp":ms,"text":<the event>}
+//! ```
+//!
+//! Both names must be there: without a subsystem the application stands for it.
 
 use crate::filter::tree::{Severity, severity_of};
 use crate::stream::template::event_at::EventAt;
@@ -56,14 +64,59 @@ impl Icl {
         timestamp.push(b'"');
         time::push(timestamp, event.labelled_time(), 6, "");
         timestamp.push(b'"');
-        let level = || labels.level.as_deref().and_then(severity_of);
-        let severity = audit.severity().or_else(level).unwrap_or(Severity::Info);
-        metadata.text("severity", word(severity));
+        metadata.text("severity", word(severity(event, &audit)));
         metadata.text("logid", &event.position.uuid().to_string());
         metadata.text("priorityclass", "high");
         metadata.number("ingressTimestamp", event.received.0.saturating_mul(1000));
         metadata.end();
         record.end();
+    }
+}
+
+impl Icl {
+    /// A line of the ingestion API.
+    pub(in crate::stream::template) fn render_single(
+        &self,
+        event: &EventAt<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let labels = event.labels;
+        let audit = AuditEvent::read(event.line);
+        let application = labels.application.as_deref().unwrap_or(&self.application);
+        let of_crn = subsystem_of(&audit);
+        let subsystem = labels.subsystem.as_deref().unwrap_or(&of_crn);
+        let mut record = Object::begin(out);
+        record.text("applicationName", application);
+        record.text(
+            "subsystemName",
+            if subsystem.is_empty() {
+                application
+            } else {
+                subsystem
+            },
+        );
+        record.text_if("computerName", event.host().as_deref());
+        record.number("severity", number(severity(event, &audit)));
+        record.number("timestamp", time::millis(event.time()));
+        record.raw("text", event.line);
+        record.end();
+    }
+}
+
+fn severity(event: &EventAt<'_>, audit: &AuditEvent<'_>) -> Severity {
+    let level = || event.labels.level.as_deref().and_then(severity_of);
+    audit.severity().or_else(level).unwrap_or(Severity::Info)
+}
+
+/// Severities as the ingestion API counts them.
+fn number(severity: Severity) -> i64 {
+    match severity {
+        Severity::Debug => 1,
+        Severity::Verbose => 2,
+        Severity::Info => 3,
+        Severity::Warning => 4,
+        Severity::Error => 5,
+        Severity::Critical => 6,
     }
 }
 

@@ -13,6 +13,14 @@
 //!
 //! `logdna_source` is what the QRadar DSM "IBM Cloud Activity Tracker" documents: the record without the event's members
 //! but with `"_logtype":"json"`, in an object `_source`.
+//!
+//! `logdna_ingest` is a line of the ingestion API, whose batches are `{"lines":[…]}`:
+//!
+//! ```text
+//! {"timestamp":ms,"line":"<the event as a string>","app","level","env","host","file","meta":{}}
+//! ```
+//!
+//! `timestamp` is the event's: label, else `eventTime`, else receive time.
 
 use memchr::memmem;
 
@@ -77,10 +85,7 @@ fn push_record(
     record.raw("_label", labels.meta.as_deref().unwrap_or("{}").as_bytes());
     event.push_tags(record.member("_tag"));
     record.text_if("_file", event.peer_place());
-    let line = record.member("_line");
-    line.push(b'"');
-    push_escaped(line, event.line);
-    line.push(b'"');
+    push_line(record.member("_line"), event.line);
     record.raw("_rawline", b"null");
     if own_level.is_none() {
         record.text_if("level", labels.level.as_deref());
@@ -89,6 +94,30 @@ fn push_record(
     record.text_if("_app", labels.application.as_deref());
     let bytes = i64::try_from(event.line.len()).expect("a line is shorter than 2^63 bytes");
     record.number("_mezmo_line_size", bytes);
+}
+
+/// A line of the ingestion API; what is unknown is left out.
+pub(in crate::stream::template) fn render_line(event: &EventAt<'_>, out: &mut Vec<u8>) {
+    let labels = event.labels;
+    let mut record = Object::begin(out);
+    record.number("timestamp", time::millis(event.time()));
+    push_line(record.member("line"), event.line);
+    record.text_if("app", labels.application.as_deref());
+    record.text_if("level", labels.level.as_deref());
+    record.text_if("env", labels.env.as_deref());
+    record.text_if("host", event.host().as_deref());
+    record.text_if("file", event.peer_place());
+    if let Some(meta) = labels.meta.as_deref() {
+        record.raw("meta", meta.as_bytes());
+    }
+    record.end();
+}
+
+/// The event as a string.
+fn push_line(out: &mut Vec<u8>, line: &[u8]) {
+    out.push(b'"');
+    push_escaped(out, line);
+    out.push(b'"');
 }
 
 /// Whether no key of the line can be one of the record's own: they begin with `_` or are `level`, and such a key, unless

@@ -1,25 +1,52 @@
 //! What a reply means: status to outcome, `Retry-After`, and the text for people with our
-//! own secrets taken out. Pure.
+//! own secrets taken out. What some destinations say in the body is read in a file for each. Pure.
+
+mod cloud_logs;
+mod elastic;
+mod hec;
+mod logdna;
+mod secrets;
 
 use std::time::Duration;
 
 use http::header::{LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp as CivilTime;
 use jiff::fmt::{rfc2822, strtime};
 
 use crate::position::Timestamp;
 use crate::sink::retry::RETRY_AFTER_MAX;
+use crate::sink::settings::ReplyForm;
 use crate::sink::{Failure, Outcome};
 
-/// A reply's body is read up to here; of what is longer the connection is closed.
-pub(super) const REPLY_BYTES_MAX: usize = 1024 * 1024;
+pub(super) use self::hec::{Acknowledged, acknowledged};
+pub(super) use self::secrets::Secrets;
 
-/// First bytes of a reply's body that are kept.
-pub(super) const REPLY_EXCERPT_BYTES: usize = 1024;
+/// First bytes of a reply's body that people are shown something of.
+const REPLY_EXCERPT_BYTES: usize = 1024;
 
-/// Characters of a reply shown to people.
-const REPLY_SHOWN_CHARS: usize = 200;
+/// How much of a reply's body is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReplyLimits {
+    /// Bytes that are read; of what is longer the connection is closed.
+    pub(super) read: usize,
+    /// First bytes that are kept.
+    pub(super) kept: usize,
+}
+
+impl ReplyLimits {
+    /// What a reply of this form needs. A bulk reply has some hundred bytes for each event.
+    pub(super) fn of(form: ReplyForm) -> Self {
+        let (read, kept) = match form {
+            ReplyForm::Status => (1 << 20, REPLY_EXCERPT_BYTES),
+            ReplyForm::SplunkHec { .. } | ReplyForm::Logdna | ReplyForm::CloudLogs => {
+                (1 << 20, 1 << 20)
+            }
+            ReplyForm::ElasticBulk => (16 << 20, 16 << 20),
+        };
+        Self { read, kept }
+    }
+}
 
 /// A reply as read.
 #[derive(Debug)]
@@ -28,8 +55,8 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     /// Its headers.
     pub(super) headers: HeaderMap,
-    /// The first bytes of its body, at most [`REPLY_EXCERPT_BYTES`].
-    pub(super) excerpt: Vec<u8>,
+    /// The first bytes of its body, as many as [`ReplyLimits`] says.
+    pub(super) body: Vec<u8>,
     /// How its body ended.
     pub(super) end: ReplyEnd,
     /// The whole request went out before the exchange ended.
@@ -41,17 +68,74 @@ pub(super) struct Reply {
 pub(super) enum ReplyEnd {
     /// It was read to its end.
     Whole,
-    /// It is longer than [`REPLY_BYTES_MAX`]; the rest was not read.
+    /// It is longer than [`ReplyLimits`] allows; the rest was not read.
     TooLong,
     /// The connection ended first.
     Broken,
 }
 
-/// What became of the parcel this is the reply to.
+/// What a reply says of a parcel.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// This became of it.
+    Settled(Outcome),
+    /// The destination took it, and will say under this number that it is safe.
+    Acknowledge(u64),
+}
+
+/// A reply with what is needed to read it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answered<'a> {
+    /// The reply.
+    pub(super) reply: &'a Reply,
+    /// Events of the parcel.
+    pub(super) events: u32,
+    /// What no text may show.
+    pub(super) secrets: &'a Secrets,
+    /// Time of day.
+    pub(super) now: Timestamp,
+}
+
+impl Answered<'_> {
+    /// What became of the parcel, by status and, in these forms, by body.
+    pub(super) fn judge(self, form: ReplyForm) -> Verdict {
+        let by_status = by_status(self.reply, self.secrets, self.now);
+        let outcome = match form {
+            ReplyForm::SplunkHec { acknowledgement } => {
+                return hec::judge(self, by_status, acknowledgement.is_some());
+            }
+            // Only a whole success is read further: the rest is told by the status.
+            _ if by_status != Outcome::Delivered => by_status,
+            ReplyForm::Status => by_status,
+            ReplyForm::ElasticBulk => elastic::judge(self),
+            ReplyForm::Logdna => logdna::judge(self),
+            ReplyForm::CloudLogs => cloud_logs::judge(self),
+        };
+        Verdict::Settled(outcome)
+    }
+
+    /// A failure with the reply as its detail.
+    fn told(self, reason: &'static str) -> Failure {
+        Failure {
+            reason,
+            detail: describe(self.reply, self.secrets),
+        }
+    }
+
+    /// A failure with a part of the reply as its detail.
+    fn told_of(self, reason: &'static str, text: &str) -> Failure {
+        Failure {
+            reason,
+            detail: self.secrets.shown(text.as_bytes()),
+        }
+    }
+}
+
+/// What the status says.
 ///
 /// A 2xx counts only when the whole request was sent and the reply came whole, or was long
 /// enough to be cut by us. Of any other status the head suffices.
-pub(super) fn judge(reply: &Reply, secrets: &Secrets, now: Timestamp) -> Outcome {
+fn by_status(reply: &Reply, secrets: &Secrets, now: Timestamp) -> Outcome {
     let status = reply.status;
     let told = |reason| Failure {
         reason,
@@ -122,82 +206,26 @@ fn describe(reply: &Reply, secrets: &Secrets) -> String {
         let place = location.split(['?', '#']).next().unwrap_or_default();
         text = format!("{text}, Location {}", secrets.shown(place.as_bytes()));
     }
-    let excerpt = secrets.shown(&reply.excerpt);
+    let excerpt = &reply.body[..reply.body.len().min(REPLY_EXCERPT_BYTES)];
+    let excerpt = secrets.shown(excerpt);
     if !excerpt.is_empty() {
         text = format!("{text}: {excerpt}");
     }
     text
 }
 
-/// Our own secrets, which a reply may echo: values of configured headers and of the URL's
-/// query. Never printed.
-pub(super) struct Secrets(Vec<String>);
-
-impl Secrets {
-    /// Shorter values would be found in innocent text.
-    const BYTES_MIN: usize = 4;
-
-    /// Takes whole values, and what stands behind a scheme word such as `Bearer`.
-    pub(super) fn new<'a>(headers: impl Iterator<Item = &'a HeaderValue>, url: &Uri) -> Self {
-        let mut found: Vec<String> = Vec::new();
-        for value in headers {
-            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            if let Some((_scheme, token)) = text.split_once(' ') {
-                found.push(token.trim().to_owned());
-            }
-            found.push(text);
-        }
-        let query = url.query().unwrap_or_default();
-        found.push(query.to_owned());
-        found.extend(query.split('&').filter_map(|pair| {
-            let (_key, value) = pair.split_once('=')?;
-            Some(value.to_owned())
-        }));
-        found.retain(|secret| secret.len() >= Self::BYTES_MIN);
-        // A longer one may hold a shorter one.
-        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        found.dedup();
-        Self(found)
-    }
-
-    /// The bytes as one line of text, secrets replaced, cut to what is shown.
-    fn shown(&self, bytes: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(bytes).into_owned();
-        for secret in &self.0 {
-            text = text.replace(secret.as_str(), "[secret]");
-        }
-        for secret in &self.0 {
-            // The bytes may end within a secret.
-            let tail = (Self::BYTES_MIN..secret.len())
-                .rev()
-                .filter_map(|len| secret.get(..len))
-                .find(|start| text.ends_with(start));
-            if let Some(start) = tail {
-                text.truncate(text.len() - start.len());
-            }
-        }
-        let words = text
-            .split(|c: char| c.is_whitespace() || c.is_control())
-            .filter(|word| !word.is_empty());
-        let line = words.collect::<Vec<_>>().join(" ");
-        line.chars().take(REPLY_SHOWN_CHARS).collect()
-    }
-}
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use http::{HeaderValue, Uri};
+
     use super::*;
 
     /// 1994-11-06T08:49:37Z, the example of RFC 9110.
     const EXAMPLE_SECONDS: i64 = 784_111_777;
 
-    fn reply(status: u16, headers: &[(http::HeaderName, &str)], body: &str) -> Reply {
+    pub(super) fn reply(status: u16, headers: &[(http::HeaderName, &str)], body: &str) -> Reply {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name, HeaderValue::from_str(value).unwrap());
@@ -205,19 +233,54 @@ mod tests {
         Reply {
             status: StatusCode::from_u16(status).unwrap(),
             headers: map,
-            excerpt: body.as_bytes().to_vec(),
+            body: body.as_bytes().to_vec(),
             end: ReplyEnd::Whole,
             request_sent: true,
         }
     }
 
     fn no_secrets() -> Secrets {
-        Secrets::new(std::iter::empty(), &Uri::from_static("http://h/"))
+        Secrets::new(std::iter::empty(), &[])
+    }
+
+    static NO_SECRETS: LazyLock<Secrets> = LazyLock::new(no_secrets);
+
+    /// The reply to a parcel of so many events.
+    pub(super) fn answered(reply: &Reply, events: u32) -> Answered<'_> {
+        let (secrets, now) = (&*NO_SECRETS, Timestamp(0));
+        Answered {
+            reply,
+            events,
+            secrets,
+            now,
+        }
+    }
+
+    /// A verdict in words.
+    pub(super) fn summary(verdict: &Verdict) -> String {
+        let outcome = match verdict {
+            Verdict::Acknowledge(id) => return format!("acknowledge {id}"),
+            Verdict::Settled(outcome) => outcome,
+        };
+        match outcome {
+            Outcome::Delivered => "delivered".to_owned(),
+            Outcome::RecordFirst => "record".to_owned(),
+            Outcome::Partial { retry, reject, .. } => {
+                let reject = reject
+                    .iter()
+                    .map(|(n, why)| format!("({n}, {})", why.reason));
+                let reject = reject.collect::<Vec<_>>().join(", ");
+                format!("partial retry {retry:?} reject [{reject}]")
+            }
+            Outcome::Retry { why, .. } => format!("retry {}", why.reason),
+            Outcome::Split { why } => format!("split {}", why.reason),
+            Outcome::Refused { why } => format!("refused {}", why.reason),
+        }
     }
 
     /// `delivered`, or outcome and reason word.
     fn verdict(reply: &Reply) -> (&'static str, &'static str) {
-        match judge(reply, &no_secrets(), Timestamp(0)) {
+        match by_status(reply, &no_secrets(), Timestamp(0)) {
             Outcome::Delivered => ("delivered", ""),
             Outcome::RecordFirst => ("record", ""),
             Outcome::Partial { why, .. } => ("partial", why.reason),
@@ -296,7 +359,7 @@ mod tests {
     fn detail_shows_the_reply_on_one_line_without_our_secrets() {
         let header = HeaderValue::from_static("Bearer tok-123456");
         let url = Uri::from_static("https://h/in?key=query-key&x=1");
-        let secrets = Secrets::new(std::iter::once(&header), &url);
+        let secrets = Secrets::new(std::iter::once(&header), &[url]);
         let body = "bad token\r\n\ttok-123456 for key query-key \u{1b}[31m and cut: tok-12";
         assert_eq!(
             describe(&reply(403, &[], body), &secrets),
