@@ -18,6 +18,7 @@ mod journal_tools;
 mod load;
 mod peers;
 mod receiver;
+mod relay;
 mod restart;
 mod rules;
 mod rules_tool;
