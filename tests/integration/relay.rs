@@ -53,6 +53,7 @@ commit_interval = "1ms"
 listen = "@ADMIN@"
 [input.sites.http]
 listen = "@HTTP@"
+line_bytes_max = "64 KiB"
 relay.tokens = { siteA = "@TOKEN@" }
 [stream.archive]
 from = "start"
