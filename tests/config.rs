@@ -21,8 +21,8 @@ use weir::ingest::settings::{HttpSettings, InputSettings, TcpSettings, Validatio
 use weir::journal::settings::{HoldPolicy, JournalSettings, RoomLimit, RoomSettings, WhenFull};
 use weir::position::Timestamp;
 use weir::shard::settings::ShardSettings;
-use weir::sink::settings::{Compression, SinkSettings};
-use weir::stream::settings::StartAt;
+use weir::sink::settings::{Compression, ReplyForm, SinkSettings, TokenScheme, TokenSource};
+use weir::stream::settings::{Shape, StartAt};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -332,6 +332,112 @@ fn the_default_memory_grows_with_the_machine() {
         assert_eq!(plan.shard.count, cores.min(64));
         assert!(plan.shard.pin);
     }
+}
+
+#[test]
+fn every_stream_on_the_page_of_http_destinations_is_a_plan() {
+    let page = fs::read_to_string(repository("docs/destinations/http.md")).unwrap();
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks = blocks.map(|rest| rest.split("```").next().expect("the block's end"));
+    let streams: Vec<_> = blocks
+        .filter(|block| block.starts_with("[stream."))
+        .collect();
+    assert_eq!(streams.len(), 8);
+    for stream in streams {
+        let plan = plan_of(&format!(
+            "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n{stream}"
+        ));
+        assert_eq!(plan.streams.len(), 1, "{stream}");
+    }
+}
+
+#[test]
+fn a_preset_sets_what_is_left_out_and_nothing_else() {
+    let of = |keys: &str| {
+        let text = format!("[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n[stream.s.http]\n{keys}");
+        plan_of(&text).streams.remove(0)
+    };
+    let SinkSettings::Http(plain) = of("url = \"http://h\"").sink else {
+        panic!("it is http");
+    };
+    assert_eq!(plain.urls, ["http://h/"]);
+    assert_eq!(
+        (plain.replies, plain.compression),
+        (ReplyForm::Status, Compression::Gzip)
+    );
+    assert_eq!(
+        (plain.token, plain.body_bytes_max, plain.content_type),
+        (None, None, None)
+    );
+
+    let preset =
+        of("preset = \"cloud_logs\"\nurl = [\"https://a\", \"https://b/x\"]\ntoken = \"tok\"");
+    assert_eq!(preset.stream.batch.bytes_max, 1 << 20);
+    let shape = preset.stream.template.map(|template| template.shape);
+    assert_eq!(shape, Some(Shape::IclSingles));
+    let SinkSettings::Http(http) = preset.sink else {
+        panic!("it is http");
+    };
+    assert_eq!(http.urls, ["https://a/logs/v1/singles", "https://b/x"]);
+    assert_eq!(
+        (http.replies, http.compression),
+        (ReplyForm::CloudLogs, Compression::Identity)
+    );
+    assert_eq!(http.content_type.unwrap(), "application/json");
+    assert_eq!(http.body_bytes_max, Some(2_000_000));
+    let token = http.token.unwrap();
+    assert_eq!(
+        (token.scheme, token.source),
+        (TokenScheme::Bearer, TokenSource::Text("tok".into()))
+    );
+
+    let own = of(
+        "preset = \"azion\"\nurl = \"http://h/in\"\ncompression = \"gzip\"\n\
+         [stream.s.batch]\nage = \"1s\"\n[stream.s.template]\nshape = \"raw\"",
+    );
+    let batch = own.stream.batch;
+    assert_eq!(
+        (batch.age_max, batch.records_max),
+        (Duration::from_secs(1), Some(2000))
+    );
+    assert_eq!(
+        own.stream.template.map(|template| template.shape),
+        Some(Shape::Raw)
+    );
+    let SinkSettings::Http(http) = own.sink else {
+        panic!("it is http");
+    };
+    assert_eq!(
+        (http.urls, http.compression),
+        (vec!["http://h/in".parse().unwrap()], Compression::Gzip)
+    );
+
+    let acknowledged =
+        of("preset = \"splunk_hec\"\nurl = \"http://h\"\nindexer_acknowledgement = true");
+    let SinkSettings::Http(http) = acknowledged.sink else {
+        panic!("it is http");
+    };
+    let five_minutes = Some(Duration::from_secs(300));
+    assert_eq!(
+        http.replies,
+        ReplyForm::SplunkHec {
+            acknowledgement: five_minutes
+        }
+    );
+}
+
+#[test]
+fn tokens_are_kept_but_never_shown() {
+    let text = "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n[stream.s.http]\nurl = \"https://siem\"\n\
+                token = \"sesame\"\nproxy = \"http://proxy:1\"\nproxy_authorization = \"sesame\"\n";
+    let plan = plan_of(text);
+    assert!(!format!("{plan:?}").contains("sesame"), "{plan:?}");
+    let described = describe(&plan);
+    assert!(!described.contains("sesame"), "{described}");
+    assert!(
+        described.contains("a token, through the proxy proxy:1"),
+        "{described}"
+    );
 }
 
 #[test]

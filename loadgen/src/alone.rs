@@ -75,6 +75,7 @@ pub(crate) fn receive(arguments: &ReceiveArguments) -> io::Result<Report> {
         mode: mode_of(&arguments.keep),
         store: store_of(&arguments.keep)?,
         faults: arguments.faults.clone(),
+        fake: arguments.fake.clone(),
         body_bytes_max: arguments.keep.body_bytes_max,
     };
     let receiver = Receiver::start(settings, clock)?;

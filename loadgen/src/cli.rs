@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::event::{Kind, RunId, SENDER_MAX};
-use crate::receive::{Faults, VerifyMode};
+use crate::receive::{FakeArguments, Faults, VerifyMode};
 use crate::units::{parse_bytes, parse_duration};
 
 /// Drive an event relay and prove what it did: loss, duplicates, order, content, latency.
@@ -140,6 +140,8 @@ pub(crate) struct ReceiveArguments {
     pub(crate) keep: KeepArguments,
     #[command(flatten)]
     pub(crate) faults: Faults,
+    #[command(flatten)]
+    pub(crate) fake: FakeArguments,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

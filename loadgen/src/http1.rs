@@ -17,6 +17,9 @@ pub(crate) struct RequestHead {
     pub(crate) encoding: Encoding,
     /// The sender's name for this body, the same at every try.
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) authorization: Option<String>,
+    /// Splunk's name for a sequence of requests.
+    pub(crate) channel: Option<String>,
     pub(crate) keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
@@ -254,6 +257,8 @@ pub(crate) fn parse_request(buffer: &[u8]) -> Result<Option<(RequestHead, usize)
         framing: fields.framing.unwrap_or(Framing::Length(0)),
         encoding: fields.encoding,
         idempotency_key: fields.idempotency_key,
+        authorization: fields.authorization,
+        channel: fields.channel,
         keep_alive: fields.keep_alive.unwrap_or(request.version == Some(1)),
         expects_continue: fields.expects_continue,
     };
@@ -318,6 +323,8 @@ struct Fields {
     framing: Option<Framing>,
     encoding: Encoding,
     idempotency_key: Option<String>,
+    authorization: Option<String>,
+    channel: Option<String>,
     keep_alive: Option<bool>,
     expects_continue: bool,
     retry_after_s: Option<u64>,
@@ -329,6 +336,8 @@ impl Fields {
             framing: None,
             encoding: Encoding::Identity,
             idempotency_key: None,
+            authorization: None,
+            channel: None,
             keep_alive: None,
             expects_continue: false,
             retry_after_s: None,
@@ -345,6 +354,10 @@ impl Fields {
                 fields.encoding = encoding(value)?;
             } else if is("idempotency-key") {
                 fields.idempotency_key = Some(value.to_owned());
+            } else if is("authorization") {
+                fields.authorization = Some(value.to_owned());
+            } else if is("x-splunk-request-channel") {
+                fields.channel = Some(value.to_owned());
             } else if is("connection") {
                 fields.keep_alive = match value.to_ascii_lowercase().as_str() {
                     "close" => Some(false),

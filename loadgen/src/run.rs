@@ -17,7 +17,7 @@ use crate::clock::{Clock, micros};
 use crate::disk::measure_fdatasync;
 use crate::event::{Pool, RunId};
 use crate::meter::Meter;
-use crate::receive::{Faults, Receiver, ReceiverSettings, VerifyMode};
+use crate::receive::{FakeArguments, Faults, Receiver, ReceiverSettings, VerifyMode};
 use crate::relay::Relay;
 use crate::relay_config::{RelaySettings, fill_in, render};
 use crate::report::{LatencyMs, Report};
@@ -184,6 +184,7 @@ impl Scene {
             mode: mode_of(&arguments.keep_bodies),
             store: store_of(&arguments.keep_bodies)?,
             faults: arguments.faults.clone(),
+            fake: FakeArguments::default(),
             body_bytes_max: arguments.keep_bodies.body_bytes_max,
         };
         Receiver::start(settings, self.clock)
@@ -209,6 +210,7 @@ impl Scene {
                 mode: VerifyMode::Discard,
                 store: None,
                 faults,
+                fake: FakeArguments::default(),
                 body_bytes_max: arguments.keep_bodies.body_bytes_max,
             };
             Receiver::start(settings, self.clock)

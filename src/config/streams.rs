@@ -152,8 +152,8 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         if let Some(limit) = preset.body_bytes_max.filter(|limit| bytes.value > *limit)
             && bytes.is_typed()
         {
-            let (limit, name) = (ByteSize(limit), preset.name);
-            let rule = format!("is above {limit}, which is what {name} takes; lower it");
+            let (megabytes, name) = (limit / 1_000_000, preset.name);
+            let rule = format!("is above {megabytes} MB, which is what {name} takes; lower it");
             self.report.refuse(&bytes, rule);
         }
         let or = preset.batch;

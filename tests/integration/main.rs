@@ -17,6 +17,7 @@ mod harness;
 mod journal_tools;
 mod load;
 mod peers;
+mod presets;
 mod receiver;
 mod relay;
 mod restart;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::faults::Fate;
 use super::store::{NewRecord, StoreWriter};
 use super::{Shared, VerifyMode};
-use crate::http1::{Encoding, HttpError, RequestHead, RequestReader};
+use crate::http1::{Encoding, HttpError, RequestReader};
 use crate::verify::decode::Decoder;
 
 /// Serves one connection until it closes or the endpoint stops.
@@ -92,6 +92,11 @@ impl<'a> Connection<'a> {
         }
         reader.read_body(&head, body)?;
         self.shared.wait_while_hanging();
+        let fake = self.shared.fake.as_ref();
+        if let Some(answer) = fake.and_then(|fake| fake.question(&head, body)) {
+            self.respond(answer.status, &answer.body, head.keep_alive)?;
+            return Ok(head.keep_alive);
+        }
         if !matches!(head.method.as_str(), "POST" | "PUT") {
             self.respond(200, "{}", head.keep_alive)?;
             return Ok(head.keep_alive);
@@ -99,14 +104,26 @@ impl<'a> Connection<'a> {
         let counters = &self.shared.counters;
         let number = counters.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let fate = self.shared.faults.fate(number);
-        if matches!(fate, Fate::Accept | Fate::CloseMidResponse) {
-            self.take(&head, body)?;
+        let (mut status, mut said) = (200, "{}".to_owned());
+        match (fate, fake) {
+            (Fate::Refuse(_), _) => {}
+            (Fate::Accept | Fate::CloseMidResponse, None) => {
+                self.take(head.encoding, head.idempotency_key.as_deref(), body)?;
+            }
+            (Fate::Accept | Fate::CloseMidResponse, Some(fake)) => {
+                let answer = fake.events(&head, body);
+                if !answer.taken.is_empty() {
+                    // Of a body sent again, what is taken now was not taken before: no repetition.
+                    self.take(Encoding::Identity, None, &answer.taken)?;
+                }
+                (status, said) = (answer.status, answer.body);
+            }
         }
         let slow = Duration::from_millis(self.shared.faults.slow_ms);
         self.shared.sleep(slow);
         self.shared.wait_while_hanging();
         match fate {
-            Fate::Accept => self.respond(200, "{}", head.keep_alive)?,
+            Fate::Accept => self.respond(status, &said, head.keep_alive)?,
             Fate::Refuse(status) => {
                 counters.refused.fetch_add(1, Ordering::Relaxed);
                 self.respond(status, "{\"error\":\"told to fail\"}", head.keep_alive)?;
@@ -122,14 +139,12 @@ impl<'a> Connection<'a> {
     }
 
     /// The body has been received: from here on it counts.
-    fn take(&mut self, head: &RequestHead, body: &[u8]) -> io::Result<()> {
+    fn take(&mut self, encoding: Encoding, key: Option<&str>, body: &[u8]) -> io::Result<()> {
         let shared = self.shared;
         let received_us = shared.clock.now_us();
-        let key = head.idempotency_key.as_deref();
         match (shared.mode, &shared.store, &mut self.decoder) {
             (VerifyMode::After, Some(store), _) => {
                 let ordinal = shared.counters.taken.fetch_add(1, Ordering::Relaxed);
-                let encoding = head.encoding;
                 let record = NewRecord {
                     ordinal,
                     received_us,
@@ -144,7 +159,7 @@ impl<'a> Connection<'a> {
             }
             (VerifyMode::Live, _, Some(decoder)) => {
                 shared.counters.taken.fetch_add(1, Ordering::Relaxed);
-                let arrivals = decoder.decode(body, head.encoding, received_us);
+                let arrivals = decoder.decode(body, encoding, received_us);
                 let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
                 let known_key = live.ledger.open_body(key);
                 for arrival in arrivals {
@@ -155,11 +170,9 @@ impl<'a> Connection<'a> {
                 shared.counters.taken.fetch_add(1, Ordering::Relaxed);
             }
         }
-        shared.counters.body(
-            body.len() as u64,
-            raw_bytes(head.encoding, body),
-            received_us,
-        );
+        shared
+            .counters
+            .body(body.len() as u64, raw_bytes(encoding, body), received_us);
         Ok(())
     }
 
@@ -208,6 +221,9 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         301 => "Moved Permanently",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
         413 => "Content Too Large",
         429 => "Too Many Requests",
         500 => "Internal Server Error",

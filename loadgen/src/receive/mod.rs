@@ -5,6 +5,7 @@
 //! what it answered with 200 was kept; leaves the verdict to `verify`.
 
 mod connection;
+mod fake;
 mod faults;
 pub(crate) mod store;
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::connection::Connection;
+use self::fake::Fake;
+pub(crate) use self::fake::FakeArguments;
 pub(crate) use self::faults::Faults;
 use self::store::Store;
 use crate::clock::{Clock, micros};
@@ -43,6 +46,8 @@ pub(crate) struct ReceiverSettings {
     /// Where bodies are kept; needed for `VerifyMode::After`.
     pub(crate) store: Option<Store>,
     pub(crate) faults: Faults,
+    /// Answer as a product does.
+    pub(crate) fake: FakeArguments,
     /// Longer bodies are answered with 413.
     pub(crate) body_bytes_max: u64,
 }
@@ -81,6 +86,7 @@ struct Shared {
     mode: VerifyMode,
     store: Option<Store>,
     faults: Faults,
+    fake: Option<Fake>,
     body_bytes_max: u64,
     clock: Clock,
     /// When the windows of misbehaviour are counted from.
@@ -114,6 +120,7 @@ impl Receiver {
             mode: settings.mode,
             store: settings.store,
             faults: settings.faults,
+            fake: Fake::of(&settings.fake),
             body_bytes_max: settings.body_bytes_max,
             clock,
             fault_start_us: AtomicU64::new(clock.now_us()),

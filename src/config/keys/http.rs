@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use super::{Fallback, Key, Kind, SectionSpec, span};
 
-/// The key that others depend on.
-pub(crate) const PRESET: &str = "preset";
-
 /// `[stream.NAME.http]`.
 pub static HTTP: SectionSpec = SectionSpec {
     path: "stream.NAME.http",
     doc: "Delivery by HTTP/1.1 `POST`, one batch a request, one request at a time for each journal.",
     keys: &[
         Key::new(
-            PRESET,
+            "preset",
             Kind::OneOf(&["splunk_hec", "elastic", "logdna", "cloud_logs", "azion"]),
             Fallback::Absent,
             "What the destination is: sets the keys that are left out, and how replies are read. \

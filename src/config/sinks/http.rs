@@ -16,7 +16,7 @@ use crate::sink::settings::{
 impl StreamReader<'_, '_> {
     pub(in crate::config) fn read_http(&self, stream: &Section<'_, '_>) -> Option<HttpSettings> {
         let section = stream.section("http", &keys::http::HTTP);
-        let preset = section.one_of(keys::http::PRESET);
+        let preset = section.one_of("preset");
         let preset = preset.and_then(|preset| Preset::named(preset.value));
         let urls = self.read_urls(&section, preset);
         let headers = self.check_headers(section.named_texts("headers"));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::PathAndQuery;
 
-use crate::config::keys;
 use crate::config::reader::Section;
 use crate::sink::settings::{Compression, ReplyForm, TokenScheme};
 use crate::stream::settings::{BatchLimits, Shape};
@@ -37,7 +36,7 @@ impl Preset {
 
     /// The preset of a stream whose destination is yet to be read.
     pub(in crate::config) fn of(stream: &Section<'_, '_>) -> Option<&'static Self> {
-        Self::named(stream.peek("http", keys::http::PRESET)?)
+        Self::named(stream.peek("http", "preset")?)
     }
 
     /// The URL with the preset's path, when it has none of its own.
@@ -142,10 +141,11 @@ static PRESETS: [Preset; 5] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys;
 
     #[test]
     fn every_word_of_the_key_is_a_preset() {
-        let key = keys::http::HTTP.key(keys::http::PRESET).unwrap();
+        let key = keys::http::HTTP.key("preset").unwrap();
         let keys::Kind::OneOf(words) = key.kind else {
             panic!("{key:?}");
         };

@@ -185,6 +185,25 @@ fn shapes_are_what_their_golden_files_say() {
 }
 
 #[test]
+fn a_text_and_a_payload_format_make_what_loki_takes() {
+    let settings = TemplateSettings {
+        text: Some(r#"["${_ts}000000","$_line"]"#.into()),
+        payload: PayloadFormat {
+            format: Some(r#"{"streams":[{"stream":{"job":"weir"},"values":[$dataset]}]}"#.into()),
+            separator: Some(",".into()),
+        },
+        ..of(Shape::Raw)
+    };
+    let input = "{\"a\":\"x\\n\"}\n{\"b\":2}\n";
+    let body: Value = serde_json::from_str(&batch(&settings, input, &no_labels())).unwrap();
+    let expected = serde_json::json!({"streams": [{"stream": {"job": "weir"}, "values": [
+        ["1735787045678000000", r#"{"a":"x\n"}"#],
+        ["1735787045678000000", r#"{"b":2}"#],
+    ]}]});
+    assert_eq!(body, expected);
+}
+
+#[test]
 fn the_manual_names_what_there_is() {
     let manual = include_str!("../../../docs/templates.md");
     let shapes = Shape::NAMES.iter().map(|(name, _)| format!("`{name}`"));

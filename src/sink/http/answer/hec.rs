@@ -153,84 +153,51 @@ mod tests {
     #[test]
     fn every_documented_code_has_its_outcome() {
         let cases = [
-            (200, r#"{"text":"Success","code":0}"#, "delivered"),
-            (
-                403,
-                r#"{"text":"Token disabled","code":1}"#,
-                "refused hec_token",
-            ),
-            (
-                401,
-                r#"{"text":"Token is required","code":2}"#,
-                "refused hec_token",
-            ),
-            (
-                401,
-                r#"{"text":"Invalid authorization","code":3}"#,
-                "refused hec_token",
-            ),
-            (
-                403,
-                r#"{"text":"Invalid token","code":4}"#,
-                "refused hec_token",
-            ),
-            (400, r#"{"text":"No data","code":5}"#, "refused hec_data"),
-            (
-                400,
-                r#"{"text":"Invalid data format","code":6}"#,
-                "refused hec_data",
-            ),
-            (
-                400,
-                r#"{"text":"Incorrect index","code":7,"invalid-event-number":1}"#,
-                "refused hec_index",
-            ),
-            (
-                500,
-                r#"{"text":"Internal server error","code":8}"#,
-                "retry http_5xx",
-            ),
-            (
-                503,
-                r#"{"text":"Server is busy","code":9,"invalid-event-number":2}"#,
-                "retry hec_busy",
-            ),
-            (
-                400,
-                r#"{"text":"Data channel is missing","code":10}"#,
-                "refused hec_ack",
-            ),
-            (
-                400,
-                r#"{"text":"Invalid data channel","code":11}"#,
-                "refused hec_ack",
-            ),
-            (
-                400,
-                r#"{"text":"ACK is disabled","code":14}"#,
-                "refused hec_ack",
-            ),
-            (
-                429,
-                r#"{"text":"Queue at capacity","code":26}"#,
-                "retry hec_busy",
-            ),
-            (413, r#"{"text":"too large","code":6}"#, "split http_4xx"),
-            (
-                502,
-                "<html>a balancer without an indexer</html>",
-                "retry http_5xx",
-            ),
+            (200, "Success", 0, "delivered"),
+            (403, "Token disabled", 1, "refused hec_token"),
+            (401, "Token is required", 2, "refused hec_token"),
+            (401, "Invalid authorization", 3, "refused hec_token"),
+            (403, "Invalid token", 4, "refused hec_token"),
+            (400, "No data", 5, "refused hec_data"),
+            (400, "Invalid data format", 6, "refused hec_data"),
+            (400, "Incorrect index", 7, "refused hec_index"),
+            (500, "Internal server error", 8, "retry http_5xx"),
+            (503, "Server is busy", 9, "retry hec_busy"),
+            (400, "Data channel is missing", 10, "refused hec_ack"),
+            (400, "Invalid data channel", 11, "refused hec_ack"),
+            (400, "Event field is required", 12, "refused hec_data"),
+            (400, "Event field cannot be blank", 13, "refused hec_data"),
+            (400, "ACK is disabled", 14, "refused hec_ack"),
+            (429, "Queue at capacity", 26, "retry hec_busy"),
+            (413, "Request entity too large", 6, "split http_4xx"),
             (
                 404,
-                r#"{"text":"The requested URL was not found on this server.","code":404}"#,
+                "The requested URL was not found",
+                404,
                 "refused http_4xx",
             ),
-            (200, "", "delivered"),
         ];
-        for (status, body, expected) in cases {
-            check(status, body, false, expected);
+        for (status, text, code, expected) in cases {
+            let body = format!(r#"{{"text":"{text}","code":{code}}}"#);
+            check(status, &body, false, expected);
         }
+    }
+
+    #[test]
+    fn what_is_not_splunk_s_is_told_by_the_status() {
+        check(
+            502,
+            "<html>a balancer alone</html>",
+            false,
+            "retry http_5xx",
+        );
+        check(403, "<html>a firewall</html>", false, "refused http_4xx");
+        check(200, "", false, "delivered");
+        // A number that means nothing without the code that goes with it.
+        let index = r#"{"code":7,"invalid-event-number":1}"#;
+        check(400, index, false, "refused hec_index");
+        let busy = r#"{"code":9,"invalid-event-number":2}"#;
+        check(503, busy, false, "retry hec_busy");
     }
 
     #[test]

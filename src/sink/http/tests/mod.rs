@@ -3,7 +3,10 @@
 //! No test measures time. Where a timeout is what is tested it is short; everywhere else it
 //! is so long that reaching it means a hang.
 
+mod endpoints;
 mod plain;
+mod products;
+mod proxies;
 mod requests;
 mod tls;
 

@@ -121,6 +121,16 @@ async fn receiver(server: &Issued, clients: Option<&Authority>) -> Receiver {
     .await
 }
 
+/// A receiver, settings that reach it by TLS, and what holds their files.
+pub(super) async fn trusted_receiver() -> (Receiver, HttpSettings, impl Sized) {
+    let authority = Authority::new();
+    let receiver = receiver(&authority.issue("localhost", false), None).await;
+    let url = format!("https://localhost:{}/in", receiver.address.port());
+    let mut settings = settings(&url);
+    settings.tls = authority.trusted();
+    (receiver, settings, authority)
+}
+
 async fn outcome_of(receiver: &Receiver, host: &str, tls: TlsSettings, parcel: &Parcel) -> Outcome {
     let url = format!("https://{host}:{}/in", receiver.address.port());
     let mut settings = settings(&url);
