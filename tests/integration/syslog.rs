@@ -165,7 +165,7 @@ impl Delivery {
         let first = self.sent.len() as u64;
         let padding = "p".repeat(1500);
         let events = (first..first + EVENTS).map(|n| {
-            let severity = ["normal", "warning", "critical"][n as usize % 3];
+            let severity = ["normal", "warning", "critical"][usize::try_from(n % 3).expect("below 3")];
             format!(
                 r#"{{"n":{n},"action":"iam.user.create","host":"h-{n}","severity":"{severity}","text":"né \"{padding}\""}}"#
             )

@@ -278,7 +278,7 @@ impl Batches {
     /// The entry of a batch; a new one takes the place of the oldest when there are enough.
     fn known(&mut self, batch: &str) -> &mut Known {
         if !self.known.contains_key(batch) {
-            let claimed = |known: &HashMap<Box<str>, Known>, batch: &Box<str>| {
+            let claimed = |known: &HashMap<Box<str>, Known>, batch: &str| {
                 known.get(batch).is_some_and(|known| known.claimed)
             };
             if self.order.len() >= BATCHES_KEPT_MAX
