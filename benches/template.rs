@@ -6,6 +6,7 @@
 mod corpus;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use weir::event::{InputId, Labels};
@@ -105,6 +106,7 @@ fn over_lines(
     labels.application = Some("ibm-audit-event".into());
     labels.host = Some("relay-1.example.com".into());
     labels.peer = Some("192.0.2.1:40000".into());
+    let labels = Arc::new(labels);
     let mut renderer = Renderer::default();
     let mut out = Vec::new();
     let bytes: usize = lines.iter().map(Vec::len).sum();

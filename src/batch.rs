@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::block::Block;
 use crate::block::verdicts::{Bitmap, KeptLines};
+use crate::event::Labels;
 use crate::metrics::ledger::StreamCounts;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 
@@ -283,6 +284,8 @@ pub struct Record {
     pub position: EventPosition,
     /// When it was received.
     pub received: Timestamp,
+    /// What is known of it besides its bytes.
+    pub labels: Arc<Labels>,
     /// The event as it came, without a line end: what fields are read from.
     pub line: Bytes,
     /// What is sent of it: the line, or what the template makes of it.

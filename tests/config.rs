@@ -165,6 +165,15 @@ fn the_full_example_says_the_defaults() {
          headers.X-Token = \"change-me\"\n\
          content_type = \"application/x-ndjson\"\nserver_name = \"siem.example\"\n\
          [stream.archive.file]\npath = \"/var/lib/weir/out/events.ndjson\"\n\
+         [stream.hub.relay]\nurl = \"https://hub.example\"\n\
+         token = \"change-me-to-a-random-one\"\nhostname = \"site-a\"\n\
+         server_name = \"hub.example\"\n\
+         [stream.console.syslog]\naddress = \"console.example:6514\"\ntls = true\n\
+         severity = \"6\"\nhostname = \"relay-1\"\napp_name = \"weir\"\n\
+         process_id = \"-\"\nmessage_id = \"-\"\nfacility_field = \"facility\"\n\
+         severity_field = \"severity\"\nhostname_field = \"initiator.host.address\"\n\
+         app_name_field = \"logSourceCRN\"\nprocess_id_field = \"correlationId\"\n\
+         message_id_field = \"action\"\nserver_name = \"console.example\"\n\
          [stream.archive.template.mask]\nfields = [\"initiator.host.address\"]\n\
          patterns = ['\\b\\d{4}-\\d{4}-\\d{4}-\\d{4}\\b']\ntext = \"***\"\n",
     );

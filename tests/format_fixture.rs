@@ -304,8 +304,8 @@ fn full_labels() -> Labels {
 }
 
 /// Counters of two inputs: two lines of the first are stored, and `waf` of the other.
-fn totals(waf: u64, rejected: [u64; 2]) -> Vec<(InputId, InputCounts)> {
-    let counts = |stored, rejected: [u64; 2]| InputCounts {
+fn totals(waf: u64, rejected: [u64; 3]) -> Vec<(InputId, InputCounts)> {
+    let counts = |stored, rejected: [u64; 3]| InputCounts {
         received: stored + 5 + rejected.iter().sum::<u64>(),
         received_bytes: 1 << 33,
         stored,
@@ -315,7 +315,7 @@ fn totals(waf: u64, rejected: [u64; 2]) -> Vec<(InputId, InputCounts)> {
         rejected,
     };
     vec![
-        (InputId(3), counts(2, [0, 0])),
+        (InputId(3), counts(2, [0, 0, 0])),
         (InputId(0), counts(waf, rejected)),
     ]
 }
@@ -344,7 +344,7 @@ fn contents() -> [Content; 4] {
                     run(2, full_labels(), 1),
                     run(1, Labels::of_input(InputId(0)), 2),
                 ],
-                totals: totals(1, [0, 0]),
+                totals: totals(1, [0, 0, 0]),
                 positions: Vec::new(),
             },
         },
@@ -355,7 +355,7 @@ fn contents() -> [Content; 4] {
                 .collect(),
             metadata: Metadata {
                 runs: many.collect(),
-                totals: totals(61, [0, 0]),
+                totals: totals(61, [0, 0, 0]),
                 positions: Vec::new(),
             },
         },
@@ -363,7 +363,7 @@ fn contents() -> [Content; 4] {
             codec: CodecId::DeflateRun,
             raw: String::new(),
             metadata: Metadata {
-                totals: totals(61, [4, 9]),
+                totals: totals(61, [4, 9, 0]),
                 ..Metadata::default()
             },
         },
@@ -372,7 +372,7 @@ fn contents() -> [Content; 4] {
             raw: "{\"last\":true}\n".to_owned(),
             metadata: Metadata {
                 runs: vec![run(1, Labels::of_input(InputId(3)), 4)],
-                totals: totals(61, [4, 10]),
+                totals: totals(61, [4, 10, 0]),
                 positions: vec![position],
             },
         },

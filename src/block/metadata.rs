@@ -512,7 +512,7 @@ mod tests {
         let mut bytes = Vec::new();
         section(&mut bytes, TAG_TOTALS, &totals);
         let metadata = Metadata::decode(&bytes, &mut Inflater::new()).expect("decodes");
-        assert_eq!(metadata.totals[0].1.rejected, [1, u64::MAX]);
+        assert_eq!(metadata.totals[0].1.rejected, [1, 2, u64::MAX]);
     }
 
     #[test]

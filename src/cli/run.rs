@@ -206,6 +206,18 @@ fn tell(opened: &OpenNode, default: bool) -> String {
                 format!("POST {}", http.urls[0].host().unwrap_or("?"))
             }
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
+            crate::sink::SinkSettings::Relay(relay) => format!(
+                "relay to {}",
+                relay
+                    .http
+                    .urls
+                    .first()
+                    .and_then(|url| url.host())
+                    .unwrap_or("?")
+            ),
+            crate::sink::SinkSettings::Syslog(syslog) => {
+                format!("syslog at {} port {}", syslog.host, syslog.port)
+            }
         };
         lines.push(format!("stream \"{}\": {to}", stream.stream.name));
     }

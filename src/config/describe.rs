@@ -8,7 +8,9 @@ use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, LettersSettings, RoomLimit, WhenFull, WhenLettersFull};
 use crate::position::Timestamp;
-use crate::sink::settings::{Compression, HttpSettings, ReplyForm, SinkSettings, TokenSource};
+use crate::sink::settings::{
+    Compression, Framing, HttpSettings, ReplyForm, SinkSettings, SyslogSettings, TokenSource,
+};
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
@@ -91,9 +93,14 @@ fn input_line(input: &InputPlan) -> String {
             )
         }
         InputPlan::Http(http) => format!(
-            "input \"{}\": http on {}, bodies up to {}{}\n",
+            "input \"{}\": http on {}{}, bodies up to {}{}\n",
             http.input.name,
             http.listen,
+            match http.relay.len() {
+                0 => String::new(),
+                1 => ", relayed events of 1 sender too".to_owned(),
+                count => format!(", relayed events of {count} senders too"),
+            },
             bytes(http.body_bytes_max),
             judged(&http.input)
         ),
@@ -194,6 +201,8 @@ fn stream_line(plan: &StreamPlan) -> String {
             ByteSize(file.rotate_bytes),
             Span(file.rotate_age)
         ),
+        SinkSettings::Relay(relay) => format!("another Weir at {}", http_words(&relay.http)),
+        SinkSettings::Syslog(syslog) => syslog_words(syslog),
     };
     let batch = &stream.batch;
     let records = batch
@@ -285,6 +294,16 @@ fn http_words(http: &HttpSettings) -> String {
         "{urls}{}{headers}{token}{proxy}{acknowledged}",
         compression_words(http.compression)
     )
+}
+
+fn syslog_words(syslog: &SyslogSettings) -> String {
+    let over = if syslog.tls.is_some() { "TLS" } else { "TCP" };
+    let framing = match syslog.framing {
+        Framing::OctetCounting => "",
+        Framing::Newline => ", a line each",
+    };
+    let (host, port) = (&syslog.host, syslog.port);
+    format!("syslog over {over} at {host} port {port}{framing}")
 }
 
 fn compression_words(compression: Compression) -> &'static str {

@@ -8,6 +8,7 @@ use super::keys;
 use super::plan::InputPlan;
 use super::reader::report::{Given, Place, Report};
 use super::reader::{NamedTable, Section, find_table, named_tables};
+use super::sinks::relay::read_tokens;
 use crate::event::{InputId, Labels};
 use crate::ingest::settings::{HttpSettings, InputSettings, TcpSettings, Validation};
 
@@ -47,6 +48,14 @@ impl Inputs {
             inputs.read_one(report, named, id);
         }
         inputs
+    }
+
+    /// Whether any of them takes relayed events.
+    pub(super) fn take_relayed(&self) -> bool {
+        self.plans.iter().any(|input| match input {
+            InputPlan::Tcp(_) => false,
+            InputPlan::Http(http) => !http.relay.is_empty(),
+        })
     }
 
     fn read_one<'i>(&mut self, report: &Report<'i>, named: &NamedTable<'_, 'i>, id: InputId) {
@@ -143,6 +152,14 @@ impl Inputs {
         let header_timeout = section.span("header_timeout");
         let body_timeout = section.span("body_timeout");
         let keep_alive_timeout = section.span("keep_alive_timeout");
+        let relay = if section.has("relay") {
+            let relay = section.section("relay", &keys::relay::INPUT_RELAY);
+            let tokens = read_tokens(report, &relay, "tokens");
+            relay.finish();
+            tokens
+        } else {
+            Vec::new()
+        };
         section.finish();
         Some(HttpSettings {
             input: input?,
@@ -154,6 +171,7 @@ impl Inputs {
             header_timeout: header_timeout?.value,
             body_timeout: body_timeout?.value,
             keep_alive_timeout: keep_alive_timeout?.value,
+            relay,
         })
     }
 

@@ -36,6 +36,7 @@ pub(super) fn read_plan<'i>(
         environment,
         node: &node,
         journal: &journal,
+        takes_relayed: inputs.take_relayed(),
     };
     let streams = streams.read(root);
     let budget = Budget {

@@ -12,11 +12,12 @@ use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::read_take;
 use super::sinks::preset::Preset;
+use super::sinks::{relay, syslog};
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
 use crate::journal::settings::{HoldPolicy, LettersSettings, WhenFull, WhenLettersFull};
-use crate::sink::settings::{Backoff, RetrySettings, SinkSettings};
+use crate::sink::settings::{Backoff, RelayFormat, RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
 };
@@ -27,6 +28,8 @@ pub(super) struct StreamReader<'r, 'i> {
     pub(super) environment: &'r Environment,
     pub(super) node: &'r Node,
     pub(super) journal: &'r Journal,
+    /// An input takes relayed events.
+    pub(super) takes_relayed: bool,
 }
 
 impl<'r, 'i> StreamReader<'r, 'i> {
@@ -58,7 +61,10 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let audit = section.one_of("audit");
         let take = read_take(self.report, &section, &name);
         let preset = Preset::of(&section);
-        let shape = preset.map(|preset| preset.shape);
+        let shape = preset
+            .map(|preset| preset.shape)
+            .or_else(|| syslog::shape_of(&section))
+            .or_else(|| relay::shape_of(&section));
         let template = read_template(self.report, &section, shape);
         let hold = self.read_hold(&section);
         let batch = self.read_batch(section.section("batch", &keys::stream::BATCH), preset);
@@ -68,14 +74,11 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let place_of_template = section.section_place("template");
         section.finish();
         let (take, template) = (take?, template?);
-        if let (Some(template), Some(SinkSettings::File(_))) = (&template, &sink)
+        if let (Some(template), Some(sink)) = (&template, &sink)
             && !template.template.framing().is_lines()
+            && let Some(rule) = needs_lines(sink)
         {
-            self.report.say(
-                &place_of_template,
-                "is not for files, which hold many batches: one array or text around each would \
-                 not be read back; leave out payload_format and separator, or the shape json_array",
-            );
+            self.report.say(&place_of_template, rule);
             return None;
         }
         let template = template.map(|template| template.settings);
@@ -191,6 +194,26 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             probe_after: probe_after?.value,
             probe_every: probe_every?.value,
         })
+    }
+}
+
+/// Why the batches of this destination cannot have anything around or between their records.
+fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
+    match sink {
+        SinkSettings::Http(_) => None,
+        SinkSettings::Relay(relay) if relay.format == RelayFormat::Logdna => None,
+        SinkSettings::Relay(_) => Some(
+            "is not for relays to another Weir, which takes events line by line; leave out \
+             payload_format and separator, or the shape json_array",
+        ),
+        SinkSettings::File(_) => Some(
+            "is not for files, which hold many batches: one array or text around each would \
+             not be read back; leave out payload_format and separator, or the shape json_array",
+        ),
+        SinkSettings::Syslog(_) => Some(
+            "is not for syslog, which sends each event by itself; leave out payload_format and \
+             separator, or the shape json_array",
+        ),
     }
 }
 

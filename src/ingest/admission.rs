@@ -44,6 +44,9 @@ pub enum Reject {
     /// Not one complete JSON object.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// It came over a relay, and had come over one before.
+    #[error("the event came over a relay before (_meta._source); relays take one hop")]
+    RelayLoop,
 }
 
 impl Reject {
@@ -52,6 +55,7 @@ impl Reject {
         match self {
             Self::TooLong { .. } => RejectReason::TooLong,
             Self::Malformed(_) => RejectReason::Malformed,
+            Self::RelayLoop => RejectReason::RelayLoop,
         }
     }
 }

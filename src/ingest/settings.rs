@@ -1,6 +1,7 @@
 //! What the inputs run on; built by `config`, never changed after.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{InputId, Labels};
@@ -70,4 +71,15 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Time a connection may stay without a request. Default 75 s.
     pub keep_alive_timeout: Duration,
+    /// Who may relay events to `POST /logs/selfstream`; empty: nobody, and the path does not exist.
+    pub relay: Vec<RelayToken>,
+}
+
+/// A sender of relayed events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayToken {
+    /// What its events are labelled with.
+    pub name: Arc<str>,
+    /// The `Authorization` header it shows: `Basic`, with the token as user and no password. Sensitive.
+    pub authorization: http::HeaderValue,
 }

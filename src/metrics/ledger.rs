@@ -14,11 +14,13 @@ pub enum RejectReason {
     TooLong,
     /// Not one complete JSON object in valid UTF-8, or nested too deep.
     Malformed,
+    /// It came over a relay, and had come over one before.
+    RelayLoop,
 }
 
 impl RejectReason {
     /// All reasons, in the order their counts are stored.
-    pub const ALL: [Self; 2] = [Self::TooLong, Self::Malformed];
+    pub const ALL: [Self; 3] = [Self::TooLong, Self::Malformed, Self::RelayLoop];
 
     /// The word in metrics, answers and reject records.
     #[must_use]
@@ -26,6 +28,7 @@ impl RejectReason {
         match self {
             Self::TooLong => "too_long",
             Self::Malformed => "malformed",
+            Self::RelayLoop => "relay_loop",
         }
     }
 
@@ -35,6 +38,7 @@ impl RejectReason {
         match self {
             Self::TooLong => 0,
             Self::Malformed => 1,
+            Self::RelayLoop => 2,
         }
     }
 }

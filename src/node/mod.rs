@@ -8,6 +8,7 @@ pub mod delivery;
 mod findings;
 pub mod identity;
 mod open;
+mod relayed;
 mod reload;
 mod rules;
 mod start;

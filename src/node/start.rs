@@ -21,6 +21,7 @@ use crate::control::observed::{
     Observed, ObservedInput, ObservedJournal, ObservedKind, ObservedStream,
 };
 use crate::event::InputId;
+use crate::ingest::http::RelayLedger;
 use crate::ingest::settings::InputSettings;
 use crate::journal::internal::{InternalCounters, InternalJournal, InternalRequest};
 use crate::journal::keeper::{Keeper, KeeperCounters, KeeperHandle, KeptJournal};
@@ -33,6 +34,7 @@ use crate::node::delivery::{self, LaneParts, StopPhase, StreamParts};
 use crate::node::findings;
 use crate::node::identity::Identity;
 use crate::node::open::{OpenJournal, OpenNode, input_settings, on_disk};
+use crate::node::relayed;
 use crate::node::rules::RulesInForce;
 use crate::node::{Node, StartError, Threads};
 use crate::os::clock::Clock;
@@ -77,6 +79,8 @@ impl OpenNode {
             counters: internal_counters,
             tail: Arc::clone(internal.tail()),
         };
+        let relayed = relayed::known(&plan, &journals, (&disk, direct))
+            .map_err(on_disk("read what was relayed", &plan.journal.dir))?;
         let recording = Recording::start(internal, &clock, identity.node, &ledgers)?;
         recording.tell_of_damage(&journals, findings);
         let ground = Ground {
@@ -87,6 +91,8 @@ impl OpenNode {
             budget,
             audit: recording.audit,
             rules,
+            relayed,
+            node: uuid::Uuid::from_bytes(identity.node).to_string().into(),
         };
         let path = DataPath::start(&ground, recording.internal, journals, ledgers, lanes)?;
         let observed = Arc::new(observe(&ground, &identity, &path, seen));
@@ -161,6 +167,10 @@ struct Ground {
     budget: Budget,
     audit: AuditLog,
     rules: RulesInForce,
+    /// Relayed batches that are stored.
+    relayed: Arc<RelayLedger>,
+    /// The node's id, as text.
+    node: Arc<str>,
 }
 
 /// What a journal's shard publishes, from before the shard runs.
@@ -258,7 +268,11 @@ impl DataPath {
     ) -> Result<Self, StartError> {
         let (keeper, keeper_thread, keeper_counters) = start_keeper(ground, &journals, &lanes)?;
         let plan = &ground.plan;
-        let inputs: Vec<ServedInput> = plan.inputs.iter().map(serve_input).collect();
+        let inputs: Vec<ServedInput> = plan
+            .inputs
+            .iter()
+            .map(|input| serve_input(input, &ground.relayed))
+            .collect();
         let (shards, mailboxes): (Vec<_>, Vec<_>) =
             (0..plan.shard.count).map(|_| ShardHandle::new()).unzip();
         let (starter, stop_streams) = StreamStarter::new(ground, journals.len());
@@ -302,7 +316,7 @@ impl ServedInput {
             connections: Arc::clone(&self.connections),
             kind: match &self.shard {
                 ShardInput::Tcp(_, counters) => ObservedKind::Tcp(Arc::clone(counters)),
-                ShardInput::Http(_, counters) => ObservedKind::Http(Arc::clone(counters)),
+                ShardInput::Http(_, counters, _) => ObservedKind::Http(Arc::clone(counters)),
             },
         }
     }
@@ -338,7 +352,7 @@ fn start_listening(
     Ok((stop, thread.map_err(StartError::Thread)?))
 }
 
-fn serve_input(input: &InputPlan) -> ServedInput {
+fn serve_input(input: &InputPlan, relayed: &Arc<RelayLedger>) -> ServedInput {
     let (connections_max, shard) = match input {
         InputPlan::Tcp(tcp) => (
             tcp.connections_max,
@@ -346,7 +360,7 @@ fn serve_input(input: &InputPlan) -> ServedInput {
         ),
         InputPlan::Http(http) => (
             http.connections_max,
-            ShardInput::Http(http.clone(), Arc::default()),
+            ShardInput::Http(http.clone(), Arc::default(), Arc::clone(relayed)),
         ),
     };
     let settings = input_settings(input).clone();
@@ -410,6 +424,7 @@ impl<'a> StreamStarter<'a> {
                 content: Arc::clone(content),
                 lanes,
                 journals: self.journals,
+                node: Arc::clone(&self.ground.node),
                 disk: Arc::clone(&self.ground.disk),
                 clock: Arc::clone(&self.ground.clock),
                 audit: self.ground.audit.clone(),

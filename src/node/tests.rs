@@ -82,6 +82,7 @@ fn start(first: u64) -> Bench {
     let (audit, reports) = AuditLog::new();
     let (stop, stop_seen) = watch::channel(StopPhase::Running);
     let thread = spawn(StreamParts {
+        node: "node".into(),
         plan: plan(address),
         content: Arc::new(ArcSwap::from_pointee(Content::everything())),
         lanes: vec![lane],

@@ -3,12 +3,14 @@
 //! A listener is made non-blocking, so that any runtime can take it. Sizes of socket
 //! buffers are left to the kernel, which grows them as a connection needs.
 
+use std::ffi::c_int;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 /// Connections the kernel keeps ready while the listener is busy. The kernel caps it at
@@ -44,6 +46,28 @@ pub fn tune_connection(connection: &impl AsFd) -> io::Result<()> {
     sockopt::set_tcp_keepintvl(connection, KEEPALIVE_INTERVAL)?;
     Ok(sockopt::set_tcp_keepcnt(connection, KEEPALIVE_PROBES)?)
 }
+
+/// Bytes written to a TCP connection that its peer's kernel has not acknowledged yet: those on
+/// their way, and those that were not sent. 0 says that the peer's kernel has all of them.
+///
+/// # Errors
+/// When the descriptor is no socket.
+#[expect(
+    unsafe_code,
+    reason = "rustix leaves it to the caller to say what an ioctl writes, and has no door of its own for this one"
+)]
+pub fn unacknowledged_bytes(connection: &impl AsFd) -> io::Result<u64> {
+    // SAFETY: SIOCOUTQ writes one C int to the address it is given (tcp(7)), which is what the getter holds.
+    let unacknowledged = unsafe { Getter::<SIOCOUTQ, c_int>::new() };
+    // SAFETY: the getter's pointer is valid for the call, and the opcode is that of the type it holds.
+    let bytes = unsafe { ioctl(connection, unacknowledged) }?;
+    // The kernel keeps it within the send buffer, whose size is an int too.
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// `SIOCOUTQ` of linux/sockios.h, which is `TIOCOUTQ` of asm-generic/ioctls.h: its number on x86, Arm
+/// and RISC-V.
+const SIOCOUTQ: Opcode = 0x5411;
 
 fn bound(address: SocketAddr) -> Result<rustix::fd::OwnedFd, Errno> {
     let family = match address {
@@ -134,6 +158,29 @@ mod tests {
         drop((server, listener));
         drop(client);
         listen(address).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_unacknowledged_until_the_peers_kernel_has_them() {
+        use std::io::{Read as _, Write as _};
+
+        let listener = TcpListener::bind(loopback(0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        assert_eq!(unacknowledged_bytes(&client).unwrap(), 0);
+        // The peer reads nothing, so its window closes before all of it is there.
+        client.set_nonblocking(true).unwrap();
+        let chunk = [b'x'; 64 << 10];
+        let mut written = 0;
+        while let Ok(bytes) = client.write(&chunk) {
+            written += bytes;
+        }
+        assert!(unacknowledged_bytes(&client).unwrap() > 0);
+        let mut left = vec![0; written];
+        server.read_exact(&mut left).unwrap();
+        while unacknowledged_bytes(&client).unwrap() > 0 {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

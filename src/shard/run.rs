@@ -27,7 +27,7 @@ use crate::filter::selection::{BlockJudge, Keep, SelectionSet};
 use crate::ingest::door::{Door, GateState};
 use crate::ingest::exclusion::NodeExclusion;
 use crate::ingest::gather::{CloseAfter, Gather};
-use crate::ingest::http::{self, HttpCounters, HttpInput};
+use crate::ingest::http::{self, HttpCounters, HttpInput, RelayLedger};
 use crate::ingest::settings::{HttpSettings, TcpSettings};
 use crate::ingest::tcp::{self, TcpCounters, TcpInput};
 use crate::journal::format::ChainHash;
@@ -73,7 +73,7 @@ pub enum ShardInput {
     /// NDJSON over TCP.
     Tcp(TcpSettings, Arc<TcpCounters>),
     /// HTTP.
-    Http(HttpSettings, Arc<HttpCounters>),
+    Http(HttpSettings, Arc<HttpCounters>, Arc<RelayLedger>),
 }
 
 /// What the scraper sees of a shard's inputs; replaced as a whole, so it balances.
@@ -189,12 +189,12 @@ fn serve(input: &ShardInput, door: &Door, clock: &Arc<dyn Clock>) -> Served {
             clock,
             counters,
         })),
-        ShardInput::Http(settings, counters) => {
+        ShardInput::Http(settings, counters, relay) => {
             let now = Rc::new(move || {
                 let now = clock.now();
                 (now.monotonic, now.wall)
             });
-            Served::Http(HttpInput::new(settings, door, now, counters))
+            Served::Http(HttpInput::new(settings, door, now, counters, relay))
         }
     }
 }

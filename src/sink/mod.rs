@@ -8,8 +8,11 @@
 
 pub mod file;
 pub mod http;
+pub mod relay;
 pub mod retry;
 pub mod settings;
+pub mod syslog;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +24,9 @@ use crate::position::{JournalId, Timestamp};
 
 pub use file::FileSink;
 pub use http::HttpSink;
+pub use relay::RelaySink;
 pub use settings::SinkSettings;
+pub use syslog::SyslogSink;
 
 /// What became of a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +102,7 @@ pub const FAILURE_REASONS: &[&str] = &[
     "elastic_mapping",
     "rejected_in_reply",
     "file_write_failed",
+    "message_size_too_large",
 ];
 
 /// A destination's delivering end. One value serves one journal of one stream, so at most
@@ -126,6 +132,8 @@ pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What a sink needs to know besides its settings.
 pub struct OpenContext<'a> {
+    /// The node's id, as text.
+    pub node: &'a str,
     /// The journal it serves.
     pub journal: JournalId,
     /// Number of journals of the node, the internal one not counted. At least 1.
@@ -183,6 +191,10 @@ pub enum AnySink {
     Http(Box<HttpSink>),
     /// Local files.
     File(Box<FileSink>),
+    /// Another Weir.
+    Relay(Box<RelaySink>),
+    /// Syslog over TCP or TLS.
+    Syslog(Box<SyslogSink>),
 }
 
 impl AnySink {
@@ -197,6 +209,12 @@ impl AnySink {
                 .map(Box::new)
                 .map(Self::Http),
             SinkSettings::File(file) => FileSink::open(file, context).map(Box::new).map(Self::File),
+            SinkSettings::Relay(relay) => RelaySink::open(relay, context.node, context.clock)
+                .map(Box::new)
+                .map(Self::Relay),
+            SinkSettings::Syslog(syslog) => {
+                SyslogSink::open(syslog).map(Box::new).map(Self::Syslog)
+            }
         }
     }
 }
@@ -206,6 +224,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.deliver(parcel).await,
             Self::File(sink) => sink.deliver(parcel).await,
+            Self::Relay(sink) => sink.deliver(parcel).await,
+            Self::Syslog(sink) => sink.deliver(parcel).await,
         }
     }
 
@@ -213,6 +233,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.state(),
             Self::File(sink) => sink.state(),
+            Self::Relay(sink) => sink.state(),
+            Self::Syslog(sink) => sink.state(),
         }
     }
 
@@ -220,6 +242,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.recorded(),
             Self::File(sink) => sink.recorded(),
+            Self::Relay(sink) => sink.recorded(),
+            Self::Syslog(sink) => sink.recorded(),
         }
     }
 }

@@ -4,18 +4,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::batch::{BodyForm, Compression};
+pub use crate::sink::http::authorization;
+pub use crate::sink::relay::{RelayFormat, RelaySettings};
+pub use crate::sink::syslog::{
+    Framing, HeaderSettings, SyslogSettings, TextSource, words as syslog_words,
+};
 
 /// Settings of one destination.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value a stream, built once; a box would only be in the reader's way"
-)]
 pub enum SinkSettings {
     /// HTTP/1.1 requests.
     Http(HttpSettings),
     /// Local files.
     File(FileSettings),
+    /// Another Weir.
+    Relay(RelaySettings),
+    /// Syslog over TCP or TLS.
+    Syslog(SyslogSettings),
 }
 
 impl SinkSettings {
@@ -25,6 +30,8 @@ impl SinkSettings {
         match self {
             Self::Http(settings) => BodyForm::Whole(settings.compression),
             Self::File(settings) => BodyForm::Whole(settings.compression),
+            Self::Relay(settings) => BodyForm::Whole(settings.http.compression),
+            Self::Syslog(_) => BodyForm::Records,
         }
     }
 
@@ -40,6 +47,8 @@ impl SinkSettings {
         match self {
             Self::Http(_) => "http",
             Self::File(_) => "file",
+            Self::Relay(_) => "relay",
+            Self::Syslog(_) => "syslog",
         }
     }
 }

@@ -2,6 +2,8 @@
 //! compressed anew where they are cut or small, where a rule takes a part, and where a template
 //! changes events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::batch::{
@@ -9,7 +11,7 @@ use crate::batch::{
 };
 use crate::block::CodecId;
 use crate::block::codec::{Codec, CodecError};
-use crate::event::LabelRun;
+use crate::event::{LabelRun, Labels};
 use crate::position::{JournalId, Timestamp};
 use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
 use crate::stream::lines::{BlockLines, Unreadable, unreadable};
@@ -291,6 +293,7 @@ struct GrowingBody<'a> {
 struct RecordEnd {
     position: EventPosition,
     received: Timestamp,
+    labels: Arc<Labels>,
     line: usize,
     body: usize,
 }
@@ -330,6 +333,7 @@ impl<'a> GrowingBody<'a> {
                 self.ends.push(RecordEnd {
                     position: event.position,
                     received: event.received,
+                    labels: Arc::clone(event.labels),
                     line: self.lines.len(),
                     body: self.rendered.len(),
                 });
@@ -418,6 +422,7 @@ impl<'a> GrowingBody<'a> {
             records.push(Record {
                 position: end.position,
                 received: end.received,
+                labels: end.labels,
                 line,
                 body,
             });

@@ -23,7 +23,8 @@ const HOMES: [(&[&str], &[&str]); 12] = [
             "tokio_rustls",
             "rustls_native_certs",
         ],
-        &["ingest", "sink/http", "control"],
+        // One file reads certificates for all sinks.
+        &["ingest", "sink/http", "sink/syslog", "sink/tls", "control"],
     ),
     (&["zstd"], &["ingest/http"]),
     // What an operator writes, and the one file of the node's own that an operator may read.

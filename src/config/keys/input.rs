@@ -92,7 +92,7 @@ pub static HTTP: SectionSpec = SectionSpec {
         VALIDATE,
         INSECURE,
     ],
-    tables: &["labels"],
+    tables: &["labels", "relay"],
 };
 
 /// `[input.NAME.tcp.labels]`.

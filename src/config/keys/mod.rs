@@ -8,8 +8,10 @@ pub mod http;
 pub mod input;
 pub mod node;
 pub mod reference;
+pub mod relay;
 pub mod rules;
 pub mod stream;
+pub mod syslog;
 pub mod template;
 
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &input::TCP_LABELS,
     &input::HTTP,
     &input::HTTP_LABELS,
+    &relay::INPUT_RELAY,
     &rules::EXCLUDE,
     &stream::STREAM,
     &rules::STREAM_EXCLUDE,
@@ -36,6 +39,8 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &stream::DEAD_LETTERS,
     &http::HTTP,
     &stream::FILE,
+    &relay::RELAY,
+    &syslog::SYSLOG,
 ];
 
 /// One table of the configuration file.

@@ -7,7 +7,8 @@ use super::{Except, Fallback, GIB, KIB, Key, Kind, MIB, SectionSpec, TIB, span};
 /// `[stream.NAME]`.
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
-    doc: "A delivery. It needs one destination: `[stream.NAME.http]` or `[stream.NAME.file]`.",
+    doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.file]`, \
+          `[stream.NAME.relay]` or `[stream.NAME.syslog]`.",
     keys: &[
         Key::new(
             "from",
@@ -74,6 +75,8 @@ pub static STREAM: SectionSpec = SectionSpec {
         "dead_letters",
         "http",
         "file",
+        "relay",
+        "syslog",
     ],
 };
 

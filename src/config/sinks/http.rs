@@ -74,7 +74,7 @@ impl StreamReader<'_, '_> {
         sound.then(|| urls.into_iter().map(complete).collect())
     }
 
-    fn read_token(
+    pub(super) fn read_token(
         &self,
         section: &Section<'_, '_>,
         preset: Option<&Preset>,
@@ -136,7 +136,7 @@ impl StreamReader<'_, '_> {
     }
 
     /// `Some(None)` without a proxy, `None` when a mistake was reported.
-    fn read_proxy(&self, section: &Section<'_, '_>) -> Option<Option<ProxySettings>> {
+    pub(super) fn read_proxy(&self, section: &Section<'_, '_>) -> Option<Option<ProxySettings>> {
         let url = section.url("proxy");
         let authorization = section.secret("proxy_authorization");
         let Some(url) = url else {
@@ -183,7 +183,7 @@ impl StreamReader<'_, '_> {
         }))
     }
 
-    fn check_url(&self, given: &Given<String>) -> Option<Uri> {
+    pub(super) fn check_url(&self, given: &Given<String>) -> Option<Uri> {
         const EXAMPLE: &str = "write for example \"https://siem.example:8088/ingest\"";
         let url: Option<Uri> = given.value.parse().ok();
         let parts = url

@@ -5,6 +5,8 @@
 mod file;
 mod http;
 pub(super) mod preset;
+pub(super) mod relay;
+pub(super) mod syslog;
 mod tls;
 
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use super::streams::StreamReader;
 use crate::sink::settings::{Compression, SinkSettings};
 
 /// Tables of a stream that are destinations.
-const KINDS: [&str; 2] = ["http", "file"];
+const KINDS: [&str; 4] = ["http", "file", "relay", "syslog"];
 
 impl StreamReader<'_, '_> {
     /// The destination of a stream: exactly one of the kinds there are.
@@ -64,6 +66,8 @@ impl StreamReader<'_, '_> {
     ) -> Option<SinkSettings> {
         match kind {
             "http" => self.read_http(section).map(SinkSettings::Http),
+            "relay" => self.read_relay(section).map(SinkSettings::Relay),
+            "syslog" => self.read_syslog(section).map(SinkSettings::Syslog),
             _ => self.read_file(section, files).map(SinkSettings::File),
         }
     }

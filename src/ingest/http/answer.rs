@@ -4,7 +4,7 @@
 //! to do; it never repeats more than a few bytes of what the client sent.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use super::counters::RefusalReason;
 use super::decode::DecodeError;
 use super::judge::KeptReject;
 use super::labels::LabelsError;
+use super::relay::RelayError;
 use crate::ingest::json_array::BrokenArray;
 
 /// The one path events are posted to.
@@ -35,6 +36,12 @@ pub(super) enum Refusal {
     Encoding { encoding: String },
     #[error(transparent)]
     Labels(#[from] LabelsError),
+    #[error("no relay token of this input was shown; send it as the user of Basic authorization")]
+    Unauthorized,
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error("another try of this batch is under way; send it again, it is stored once")]
+    RelayBusy,
     #[error(
         "body: {bytes} bytes or more, above the limit of {bytes_max} (body_bytes_max); send fewer \
          events a request"
@@ -111,6 +118,9 @@ impl Refusal {
             Self::Method { .. } => RefusalReason::Method,
             Self::Encoding { .. } => RefusalReason::Encoding,
             Self::Labels(_) => RefusalReason::Labels,
+            Self::Unauthorized => RefusalReason::Unauthorized,
+            Self::Relay(_) => RefusalReason::Relay,
+            Self::RelayBusy => RefusalReason::RelayBusy,
             Self::BodyTooLarge { .. } => RefusalReason::BodyTooLarge,
             Self::DecompressedTooLarge { .. } => RefusalReason::DecompressedTooLarge,
             Self::Expansion { .. } => RefusalReason::Expansion,
@@ -132,7 +142,9 @@ impl Refusal {
             Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Encoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Labels(_)
+            | Self::Relay(_)
             | Self::Undecodable(_)
             | Self::Array(_)
             | Self::Chunks { .. }
@@ -142,7 +154,7 @@ impl Refusal {
             | Self::Expansion { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::JournalFull => StatusCode::TOO_MANY_REQUESTS,
-            Self::Memory | Self::Failed | Self::Stopping | Self::NotDurable => {
+            Self::Memory | Self::Failed | Self::Stopping | Self::NotDurable | Self::RelayBusy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -152,12 +164,14 @@ impl Refusal {
     /// failed disk not before someone looked.
     fn retry_after_s(&self) -> Option<u16> {
         match self {
-            Self::Memory | Self::Stopping => Some(1),
+            Self::Memory | Self::Stopping | Self::RelayBusy => Some(1),
             Self::JournalFull | Self::Failed | Self::NotDurable => Some(5),
             Self::Path { .. }
             | Self::Method { .. }
             | Self::Encoding { .. }
             | Self::Labels(_)
+            | Self::Unauthorized
+            | Self::Relay(_)
             | Self::BodyTooLarge { .. }
             | Self::DecompressedTooLarge { .. }
             | Self::Expansion { .. }
@@ -224,6 +238,10 @@ impl Answer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let basic = HeaderValue::from_static("Basic realm=\"weir\"");
+            headers.insert(WWW_AUTHENTICATE, basic);
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));

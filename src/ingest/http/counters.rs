@@ -44,6 +44,12 @@ pub enum RefusalReason {
     Encoding,
     /// Labels that cannot be used.
     Labels,
+    /// No relay token was shown.
+    Unauthorized,
+    /// The head of a relay's request cannot be used.
+    Relay,
+    /// Another try of a relayed batch is under way.
+    RelayBusy,
     /// The body is above `body_bytes_max`.
     BodyTooLarge,
     /// The body is above `decompressed_bytes_max` once decompressed.
@@ -70,7 +76,7 @@ pub enum RefusalReason {
 
 impl HttpCounters {
     /// The status codes an `http` input answers with.
-    pub const STATUSES: [u16; 9] = [200, 400, 404, 405, 408, 413, 415, 429, 503];
+    pub const STATUSES: [u16; 10] = [200, 400, 401, 404, 405, 408, 413, 415, 429, 503];
 
     /// Counts an answer.
     pub(super) fn answered(&self, status: u16) {
@@ -93,11 +99,14 @@ impl HttpCounters {
 
 impl RefusalReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Path,
         Self::Method,
         Self::Encoding,
         Self::Labels,
+        Self::Unauthorized,
+        Self::Relay,
+        Self::RelayBusy,
         Self::BodyTooLarge,
         Self::DecompressedTooLarge,
         Self::Expansion,
@@ -119,6 +128,9 @@ impl RefusalReason {
             Self::Method => "method",
             Self::Encoding => "encoding",
             Self::Labels => "labels",
+            Self::Unauthorized => "unauthorized",
+            Self::Relay => "relay",
+            Self::RelayBusy => "relay_busy",
             Self::BodyTooLarge => "body_too_large",
             Self::DecompressedTooLarge => "decompressed_too_large",
             Self::Expansion => "expansion",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::answer::Refusal;
 use super::body::ReservedBuffer;
 use super::decode::{DecodeLimits, Decompression, Encoding};
+use super::relay::LoopCheck;
 use crate::budget::{Budget, Grant};
 use crate::event::{InputId, Labels};
 use crate::filter::Event;
@@ -31,6 +32,8 @@ pub(super) const STEP_BYTES: usize = 512 * 1024;
 pub(super) struct Judging {
     admission: Admission,
     exclusion: BodyExclusion,
+    /// Of a relayed body: it may hold nothing that was relayed before.
+    relayed: Option<LoopCheck>,
     body: ReservedBuffer,
     shape: Shape,
     /// End of the accepted lines; never above where judging stands.
@@ -138,6 +141,7 @@ impl Judging {
         Self {
             admission,
             exclusion,
+            relayed: None,
             body,
             shape,
             kept: 0,
@@ -145,6 +149,12 @@ impl Judging {
             lines: 0,
             rejected,
         }
+    }
+
+    /// As a body that came over a relay.
+    pub(super) fn relayed(mut self) -> Self {
+        self.relayed = Some(LoopCheck::new());
+        self
     }
 
     /// Judges a piece; true when the body is judged whole.
@@ -203,7 +213,13 @@ impl Judging {
         self.lines += 1;
         let bytes = &mut self.body.bytes;
         let length = end - start;
-        match self.admission.judge(&bytes[start..end]) {
+        let mut verdict = self.admission.judge(&bytes[start..end]);
+        if let (Some(relayed), Verdict::Accept) = (&mut self.relayed, verdict)
+            && relayed.finds(&bytes[start..end])
+        {
+            verdict = Verdict::Reject(Reject::RelayLoop);
+        }
+        match verdict {
             Verdict::Skip => {
                 self.counts.skipped += 1;
                 return;
@@ -354,6 +370,20 @@ fn decoded_and_judged(
 }
 
 impl Judgement {
+    /// Takes the first events off, which are stored already, as they are counted when they are stored.
+    pub(super) fn skip_stored(&mut self, events: u64) {
+        let bytes = &mut self.body.bytes;
+        let Some(events) = usize::try_from(events).ok().filter(|events| *events > 0) else {
+            return;
+        };
+        let end = memchr::memchr_iter(b'\n', bytes).nth(events - 1);
+        let end = end.map_or(bytes.len(), |end| end + 1);
+        let events = events.min(usize::try_from(self.counts.stored).unwrap_or(usize::MAX));
+        let events = u32::try_from(events).expect("a body is below 4 GiB");
+        self.counts -= InputCounts::of_stored(events, end);
+        bytes.drain(..end);
+    }
+
     /// Asserts what admission relies on.
     fn check(&self) {
         let bytes = &self.body.bytes;

@@ -58,6 +58,11 @@ impl LabelsCache {
         }
     }
 
+    /// Those of requests that say nothing.
+    pub(super) fn defaults(&self) -> &Labels {
+        &self.defaults
+    }
+
     /// The labels of a request.
     pub(super) fn of_request(
         &mut self,

@@ -12,6 +12,7 @@ mod counters;
 mod decode;
 mod judge;
 mod labels;
+mod relay;
 mod request;
 mod watch;
 
@@ -43,6 +44,7 @@ use watch::{Lapse, Patience, Watch, Watched};
 
 pub use counters::{HttpCounters, RefusalReason};
 pub use judge::fuzz_body;
+pub use relay::RelayLedger;
 
 /// The clocks of a shard: monotonic time and the time of day.
 pub type Now = Rc<dyn Fn() -> (Duration, Timestamp)>;
@@ -53,6 +55,7 @@ pub struct HttpInput {
     door: Door,
     now: Now,
     counters: Arc<HttpCounters>,
+    relay: Arc<RelayLedger>,
     stopped: Cell<bool>,
     stop: Notify,
 }
@@ -69,20 +72,22 @@ const CONNECTION_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const LINGER_READ_BYTES: usize = 16 * 1024;
 
 impl HttpInput {
-    /// An input that hands lines to `door` and counts in `counters`, which other shards with
-    /// the same input share.
+    /// An input that hands lines to `door`. Other shards with the same input share `counters`, and the
+    /// whole node shares `relay`.
     #[must_use]
     pub fn new(
         settings: HttpSettings,
         door: Door,
         now: Now,
         counters: Arc<HttpCounters>,
+        relay: Arc<RelayLedger>,
     ) -> Rc<Self> {
         Rc::new(Self {
             settings,
             door,
             now,
             counters,
+            relay,
             stopped: Cell::new(false),
             stop: Notify::new(),
         })
@@ -103,6 +108,10 @@ impl HttpInput {
 
     fn settings(&self) -> &HttpSettings {
         &self.settings
+    }
+
+    fn relay(&self) -> &Arc<RelayLedger> {
+        &self.relay
     }
 
     fn door(&self) -> &Door {

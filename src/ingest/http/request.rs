@@ -24,6 +24,7 @@ use super::counters::raise;
 use super::decode::{DecodeLimits, Decompression, Encoding};
 use super::judge::{BodyExclusion, Judgement, Judging, Rejected};
 use super::labels::{LabelsCache, shortened};
+use super::relay::{Claim, Origin, RELAY_PATH};
 use super::watch::Watch;
 use crate::budget::Grant;
 use crate::event::Labels;
@@ -94,13 +95,21 @@ impl Session {
         body: &mut Incoming,
         received: &mut usize,
     ) -> Result<Answer, Refusal> {
-        check_target(head)?;
-        let encoding = encoding(&head.headers)?;
-        let labels = self
-            .labels
-            .borrow_mut()
-            .of_request(&head.uri, &head.headers)?;
         let settings = self.input.settings();
+        let origin = if head.uri.path() == RELAY_PATH && !settings.relay.is_empty() {
+            Some(Origin::of_request(head, &settings.relay)?)
+        } else {
+            check_target(head)?;
+            None
+        };
+        let encoding = encoding(&head.headers)?;
+        let labels = match &origin {
+            Some(origin) => Arc::new(origin.labels(self.labels.borrow().defaults())),
+            None => {
+                let mut labels = self.labels.borrow_mut();
+                labels.of_request(&head.uri, &head.headers)?
+            }
+        };
         let bytes_max = settings.body_bytes_max;
         if let Some(bytes) = body.size_hint().exact()
             && bytes > bytes_max as u64
@@ -114,10 +123,13 @@ impl Session {
         };
         let sent = read_whole(body, limits, self.input.door().budget(), received).await?;
         let body = self.decompressed(encoding, sent).await?;
-        let judgement = self.judged(body, &labels).await?;
+        let judgement = self.judged(body, &labels, origin.is_some()).await?;
         self.gate().await?;
         // No wait between the gate and the admission.
-        let admitted = self.admit(judgement, &labels);
+        let admitted = match &origin {
+            Some(origin) => self.admit_once(judgement, &labels, origin)?,
+            None => self.admit(judgement, &labels),
+        };
         admitted.answer().await
     }
 
@@ -160,6 +172,7 @@ impl Session {
         &self,
         body: ReservedBuffer,
         labels: &Arc<Labels>,
+        relayed: bool,
     ) -> Result<Judgement, Refusal> {
         let input = &self.input.settings().input;
         let validate = input.validation;
@@ -172,6 +185,9 @@ impl Session {
             received,
         };
         let mut judging = Judging::begin(body, admission, exclusion, rejected);
+        if relayed {
+            judging = judging.relayed();
+        }
         while !judging.step()? {
             tokio::task::yield_now().await;
         }
@@ -225,6 +241,34 @@ impl Session {
         }
     }
 
+    /// Puts in the open block what is not stored yet of a batch that may have come before.
+    fn admit_once(
+        &self,
+        mut judgement: Judgement,
+        labels: &Arc<Labels>,
+        origin: &Origin,
+    ) -> Result<Admitted, Refusal> {
+        let claim = self.input.relay().claim(origin);
+        let claim = claim.ok_or(Refusal::RelayBusy)?;
+        let stored = judgement.counts.stored;
+        if claim.stored.is_some_and(|known| known >= stored) {
+            return Ok(Admitted {
+                fate: Rc::default(),
+                awaited: 0,
+                accepted: stored + judgement.counts.excluded,
+                excluded: judgement.counts.excluded,
+                rejected: judgement.rejected,
+                _grant: judgement.body.into_grant(),
+            });
+        }
+        let known = claim.stored.unwrap_or(0);
+        judgement.skip_stored(known);
+        let mut admitted = self.admit(judgement, labels);
+        admitted.accepted += known;
+        settle_when_durable(claim, stored, &admitted);
+        Ok(admitted)
+    }
+
     /// Comes to the end of a refused body if that is cheap; false when the connection has to
     /// be closed behind the answer.
     async fn get_past(
@@ -265,6 +309,17 @@ struct Admitted {
     rejected: Rejected,
     /// The lines' bytes are in memory until they are durable, though no longer here.
     _grant: Grant,
+}
+
+/// Settles the claim of a batch when its events are durable, also when nobody waits for the answer any
+/// more: they are in a block, and will be stored.
+fn settle_when_durable(claim: Claim, events: u64, admitted: &Admitted) {
+    let (fate, awaited) = (Rc::clone(&admitted.fate), admitted.awaited);
+    tokio::task::spawn_local(async move {
+        if fate.reach(awaited).await.is_ok() {
+            claim.settle(events);
+        }
+    });
 }
 
 impl Admitted {

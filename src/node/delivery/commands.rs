@@ -33,6 +33,7 @@ pub(super) struct Commands {
     /// Rings the lanes.
     pub(super) resume: watch::Sender<()>,
     pub(super) sink: SinkSettings,
+    pub(super) node: Arc<str>,
     pub(super) disk: Arc<dyn Disk>,
 }
 
@@ -90,6 +91,7 @@ impl Commands {
         let context = OpenContext {
             journal: JournalId(0),
             journals: 1,
+            node: &self.node,
             stream: Arc::clone(&self.shared.name),
             disk: Arc::clone(&self.disk),
             clock: Arc::new(move || clock.now().wall),
@@ -198,9 +200,9 @@ impl Commands {
         sink: &mut AnySink,
         letters: &[DeadLetter],
     ) -> Result<Outcome, String> {
-        let labels: Vec<Labels> = letters
+        let labels: Vec<Arc<Labels>> = letters
             .iter()
-            .map(|letter| labels_from(&letter.labels))
+            .map(|letter| Arc::new(labels_from(&letter.labels)))
             .collect();
         let events: Vec<EventAt<'_>> = letters
             .iter()

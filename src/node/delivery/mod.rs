@@ -84,6 +84,8 @@ pub struct StreamParts {
     pub audit: AuditLog,
     /// Received to delivered.
     pub latency: Latency,
+    /// Id of the node, as text.
+    pub node: Arc<str>,
     /// Where it keeps what its destination refuses for good.
     pub letters: LetterStore,
     /// Names of the inputs.
@@ -131,6 +133,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         clock,
         audit,
         latency,
+        node,
         letters,
         inputs,
         commands,
@@ -159,6 +162,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         let context = OpenContext {
             journal: lane.journal,
             journals,
+            node: &node,
             stream: Arc::clone(&plan.stream.name),
             disk: Arc::clone(&disk),
             clock: Arc::new(move || wall_clock.now().wall),
@@ -198,6 +202,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         shared: Rc::clone(&shared),
         resume,
         sink: plan.sink,
+        node,
         disk,
     };
     let serving = tokio::task::spawn_local(serving.run(commands));

@@ -2,6 +2,7 @@
 //!
 //! A parked lane asks the destination again every `probe_every`, and when somebody says so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StopPhase;
@@ -87,7 +88,7 @@ impl RunningLane {
         let line = probe::line(&self.shared.name, now);
         let event = EventAt {
             line: &line,
-            labels: &probe::labels(),
+            labels: &Arc::new(probe::labels()),
             received: now,
             position,
         };

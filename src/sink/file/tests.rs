@@ -55,6 +55,7 @@ impl Worker {
     fn open(&self) -> FileSink {
         let clock = Arc::clone(&self.clock);
         let context = OpenContext {
+            node: "node",
             journal: JournalId(0),
             journals: 1,
             stream: "archive".into(),
@@ -490,6 +491,7 @@ fn a_path_or_state_that_cannot_work_is_refused_at_open() {
         let mut worker = Worker::new(0, 1000);
         worker.settings.path = path.into();
         let context = OpenContext {
+            node: "node",
             journal: JournalId(0),
             journals: 1,
             stream: "archive".into(),
@@ -521,6 +523,7 @@ fn real_files_are_cut_at_restart_closed_and_reported_with_their_path() {
     };
     let open = |state: &[u8]| {
         let context = OpenContext {
+            node: "node",
             journal: JournalId(3),
             journals: 4,
             stream: "archive".into(),

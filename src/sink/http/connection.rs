@@ -22,10 +22,10 @@ use tokio::time::{Instant, timeout};
 use super::answer::{Reply, ReplyEnd, ReplyLimits};
 use super::body::{ParcelBody, Progress};
 use super::proxy::tunnel;
-use super::tls::TlsClient;
 use super::wire::{INTERIM_MAX, Socket, Wire};
 use crate::sink::Failure;
 use crate::sink::settings::ProxySettings;
+use crate::sink::tls::TlsClient;
 
 /// Where to connect.
 #[derive(Debug, Clone)]

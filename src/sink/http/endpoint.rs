@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use super::answer::{Reply, ReplyEnd, ReplyLimits};
 use super::connection::{Connection, ExchangeError, Target, failure};
-use super::tls::TlsClient;
 use crate::sink::settings::HttpSettings;
+use crate::sink::tls::TlsClient;
 use crate::sink::{Failure, OpenError};
 
 /// See the module's documentation.
@@ -100,6 +100,11 @@ impl Endpoint {
     /// `host:port`, as shown to people.
     pub(super) fn name(&self) -> String {
         self.target.name()
+    }
+
+    /// Sets path and query of the requests from now on.
+    pub(super) fn set_path(&mut self, path: PathAndQuery) {
+        self.path = path;
     }
 
     /// The path of the URL.

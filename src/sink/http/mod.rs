@@ -15,7 +15,6 @@ mod endpoint;
 mod proxy;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod token;
 mod wire;
 
@@ -26,6 +25,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
@@ -37,6 +37,8 @@ use self::token::Token;
 use super::settings::{Compression, HttpSettings, ReplyForm};
 use super::{Failure, OpenError, Outcome, Sink, WallClock};
 use crate::batch::{Parcel, text_hash};
+
+pub use self::token::authorization;
 
 /// Delivers to an HTTP destination.
 pub struct HttpSink {
@@ -109,6 +111,13 @@ impl HttpSink {
             opened: Instant::now(),
             last_failure: None,
         })
+    }
+
+    /// Path and query of the requests from now on, of all URLs.
+    pub(in crate::sink) fn set_path(&mut self, path: &PathAndQuery) {
+        for endpoint in &mut self.endpoints {
+            endpoint.set_path(path.clone());
+        }
     }
 
     /// Tries the endpoints that may be tried, in their order, until one answers.

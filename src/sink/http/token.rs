@@ -98,8 +98,9 @@ impl Token {
     }
 }
 
-/// The header's text.
-fn authorization(scheme: TokenScheme, token: &str) -> String {
+/// What the `Authorization` header says.
+#[must_use]
+pub fn authorization(scheme: TokenScheme, token: &str) -> String {
     match scheme {
         TokenScheme::Bearer => format!("Bearer {token}"),
         TokenScheme::Splunk => format!("Splunk {token}"),

@@ -3,6 +3,7 @@
 //! Promises: everything a shape writes beside the line comes from here; there is no clock and no randomness.
 
 use core::net::SocketAddr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ pub struct EventAt<'a> {
     /// Its bytes, without a line end.
     pub line: &'a [u8],
     /// Its labels.
-    pub labels: &'a Labels,
+    pub labels: &'a Arc<Labels>,
     /// When it was received.
     pub received: Timestamp,
     /// Where it is.

@@ -4,6 +4,7 @@
 //! with none.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -15,12 +16,12 @@ use crate::position::{JournalId, Offset, SegmentId, Timestamp};
 /// 2025-01-02T03:04:05.678901Z.
 const RECEIVED: Timestamp = Timestamp(1_735_787_045_678_901);
 
-fn no_labels() -> Labels {
-    Labels::of_input(InputId(3))
+fn no_labels() -> Arc<Labels> {
+    Arc::new(Labels::of_input(InputId(3)))
 }
 
-fn all_labels() -> Labels {
-    Labels {
+fn all_labels() -> Arc<Labels> {
+    Arc::new(Labels {
         input: InputId(3),
         application: Some("ibm-audit-event".into()),
         subsystem: Some("kms:d8ba830f".into()),
@@ -32,10 +33,10 @@ fn all_labels() -> Labels {
         sender: Some("collector-1".into()),
         peer: Some("[::ffff:192.0.2.7]:5514".into()),
         event_time: Some(Timestamp(1_735_787_044_000_000)),
-    }
+    })
 }
 
-fn event<'a>(line: &'a [u8], labels: &'a Labels, offset: u64) -> EventAt<'a> {
+fn event<'a>(line: &'a [u8], labels: &'a Arc<Labels>, offset: u64) -> EventAt<'a> {
     EventAt {
         line,
         labels,
@@ -48,14 +49,14 @@ fn event<'a>(line: &'a [u8], labels: &'a Labels, offset: u64) -> EventAt<'a> {
     }
 }
 
-fn render(settings: &TemplateSettings, line: &str, labels: &Labels) -> String {
+fn render(settings: &TemplateSettings, line: &str, labels: &Arc<Labels>) -> String {
     let template = Template::compile(settings).unwrap();
     let mut out = Vec::new();
     Renderer::default().render(&template, &event(line.as_bytes(), labels, 7), &mut out);
     String::from_utf8(out).unwrap()
 }
 
-fn batch(settings: &TemplateSettings, input: &str, labels: &Labels) -> String {
+fn batch(settings: &TemplateSettings, input: &str, labels: &Arc<Labels>) -> String {
     let template = Template::compile(settings).unwrap();
     let mut renderer = Renderer::default();
     let records: Vec<Vec<u8>> = (40_u64..)

@@ -120,7 +120,7 @@ async fn bad_lines_are_named_and_recorded_and_the_others_stored() {
         assert_eq!(node.stored_text(), "{\"n\":1}\n{\"n\":2}\n");
         let stored = node.stored.borrow();
         assert!(stored.counts.balances());
-        assert_eq!(stored.counts.rejected, [1, 3]);
+        assert_eq!(stored.counts.rejected, [1, 3, 0]);
         assert_eq!(stored.rejects.len(), 4);
         assert_eq!(stored.rejects[0]["input"], "web");
         assert_eq!(stored.rejects[0]["line"], 2);
@@ -143,7 +143,7 @@ async fn a_flood_of_bad_lines_is_answered_with_the_first_hundred_and_balances() 
         reply.assert_accepted(0, 5_000);
         assert_eq!(reply.body["rejected"].as_array().map(Vec::len), Some(100));
         let stored = node.stored.borrow();
-        assert_eq!(stored.counts.rejected, [0, 5_000]);
+        assert_eq!(stored.counts.rejected, [0, 5_000, 0]);
         assert!(stored.counts.balances());
         assert_eq!(stored.rejects.len(), 1_001);
         assert_eq!(stored.rejects[1_000]["lines"], 4_000);

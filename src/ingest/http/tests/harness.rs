@@ -76,6 +76,7 @@ pub(super) fn settings() -> HttpSettings {
         header_timeout: Duration::from_secs(600),
         body_timeout: Duration::from_secs(600),
         keep_alive_timeout: Duration::from_secs(600),
+        relay: Vec::new(),
     }
 }
 
@@ -106,7 +107,7 @@ impl Node {
         let counters = Arc::new(HttpCounters::default());
         let node = Self {
             address: listener.local_addr().expect("bound"),
-            input: HttpInput::new(settings, door.clone(), now, counters),
+            input: HttpInput::new(settings, door.clone(), now, counters, Arc::default()),
             door,
             budget,
             disk: Rc::new(Cell::new(Disk::Syncs)),

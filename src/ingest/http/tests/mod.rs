@@ -4,3 +4,4 @@ mod bodies;
 mod clients;
 mod gates;
 mod harness;
+mod relay;

@@ -1,5 +1,7 @@
 //! Texts: what is refused, and where values go.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +15,7 @@ fn render(text: &str, source: DataSource, line: &str) -> Result<String, Template
     labels.tags = Some("a\tb".into());
     let event = EventAt {
         line: line.as_bytes(),
-        labels: &labels,
+        labels: &Arc::new(labels),
         received: Timestamp(1_735_787_045_678_901),
         position: EventPosition {
             segment: SegmentId([1; 16]),

@@ -1,4 +1,4 @@
-//! TLS towards a destination: the configuration is read once, when the sink is opened.
+//! TLS towards a destination, for every sink that speaks it: the files are read once, when the sink is opened.
 
 use std::path::Path;
 use std::sync::Arc;
