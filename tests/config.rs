@@ -162,6 +162,10 @@ fn the_full_example_says_the_defaults() {
          headers.X-Token = \"change-me\"\n\
          content_type = \"application/x-ndjson\"\nserver_name = \"siem.example\"\n\
          [stream.archive.file]\npath = \"/var/lib/weir/out/events.ndjson\"\n\
+         [stream.lake]\nbatch.bytes = \"64 MiB\"\n\
+         [stream.lake.s3]\nhost = \"https://s3.eu-west-1.amazonaws.com\"\n\
+         bucket = \"weir-events\"\nregion = \"eu-west-1\"\n\
+         access_key = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_key = \"change-me\"\n\
          [stream.archive.template.mask]\nfields = [\"initiator.host.address\"]\n\
          patterns = ['\\b\\d{4}-\\d{4}-\\d{4}-\\d{4}\\b']\ntext = \"***\"\n",
     );
@@ -337,6 +341,50 @@ fn header_values_are_kept_but_never_shown() {
     assert_eq!(http.headers[0].1, "sesame");
     assert!(!format!("{:?}", http.headers).contains("sesame"));
     assert!(!describe(&plan).contains("sesame"), "{}", describe(&plan));
+}
+
+#[test]
+fn limits_of_batches_follow_from_the_destination() {
+    let plan = plan_of(
+        "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n\
+         [stream.web.http]\nurl = \"https://siem/in\"\n\
+         [stream.lake.s3]\nhost = \"http://minio:9000\"\nbucket = \"events\"\n\
+         [stream.all]\nbatch.records = 0\n\
+         s3 = { host = \"http://minio:9000\", bucket = \"events\" }\n",
+    );
+    let limits = plan.streams.iter().map(|plan| {
+        let batch = &plan.stream.batch;
+        (
+            batch.bytes_max >> 20,
+            batch.age_max.as_secs(),
+            batch.records_max,
+        )
+    });
+    let expected = [(8, 1, None), (256, 60, Some(2000)), (256, 60, None)];
+    assert_eq!(limits.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_an_s3_destination_does_follows_from_its_host() {
+    for (host, path_style, sign_body) in [
+        ("https://s3.eu-west-1.amazonaws.com", false, false),
+        ("https://s3.cn-north-1.amazonaws.com.cn", false, false),
+        ("https://amazonaws.com.example", true, false),
+        ("http://127.0.0.1:9000/", true, true),
+    ] {
+        let plan = plan_of(&format!(
+            "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n\
+             [stream.s.s3]\nhost = \"{host}\"\nbucket = \"events\"\n\
+             access_key = \"A\"\nsecret_key = \"sesame\"\n"
+        ));
+        let SinkSettings::S3(s3) = &plan.streams[0].sink else {
+            panic!("{:?}", plan.streams[0].sink);
+        };
+        assert_eq!((s3.path_style, s3.sign_body), (path_style, sign_body));
+        for shown in [format!("{plan:?}"), describe(&plan)] {
+            assert!(!shown.contains("sesame"), "{shown}");
+        }
+    }
 }
 
 #[test]

@@ -206,6 +206,9 @@ fn tell(opened: &OpenNode, default: bool) -> String {
                 format!("POST {}", http.url.host().unwrap_or("?"))
             }
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
+            crate::sink::SinkSettings::S3(s3) => {
+                format!("bucket {} at {}", s3.bucket, s3.host.host().unwrap_or("?"))
+            }
         };
         lines.push(format!("stream \"{}\": {to}", stream.stream.name));
     }

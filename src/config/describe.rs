@@ -8,7 +8,9 @@ use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
-use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
+use crate::sink::settings::{
+    Compression, HttpSettings, KeyLayout, S3KeySource, S3Settings, SinkSettings,
+};
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
@@ -190,6 +192,7 @@ fn stream_line(plan: &StreamPlan) -> String {
             ByteSize(file.rotate_bytes),
             Span(file.rotate_age)
         ),
+        SinkSettings::S3(s3) => s3_words(s3),
     };
     let batch = &stream.batch;
     let records = batch
@@ -248,6 +251,26 @@ fn http_words(http: &HttpSettings) -> String {
         "{scheme}://{authority}{}{}{headers}",
         url.path(),
         compression_words(http.compression)
+    )
+}
+
+fn s3_words(s3: &S3Settings) -> String {
+    let layout = match s3.key_layout {
+        KeyLayout::Flat => "flat",
+        KeyLayout::Dated => "dated",
+    };
+    let keys = match &s3.keys {
+        S3KeySource::Given { access_key, .. } => format!("with the key {access_key}"),
+        S3KeySource::Environment => "with keys of the environment".to_owned(),
+        S3KeySource::File(path) => format!("with keys of {}", path.display()),
+    };
+    let host = s3
+        .host
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    format!(
+        "bucket {} at {host}, {layout} keys behind \"{}\", {}, {keys}",
+        s3.bucket, s3.prefix, s3.content_type
     )
 }
 

@@ -1,6 +1,7 @@
 //! From `[stream.NAME]` tables to the settings of streams, retries and destinations.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -58,7 +59,8 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let take = read_take(self.report, &section, &name);
         let template = read_template(self.report, &section);
         let hold = self.read_hold(&section);
-        let batch = read_batch(section.section("batch", &keys::stream::BATCH));
+        let defaults = BatchDefaults::of(&section);
+        let batch = read_batch(section.section("batch", &keys::stream::BATCH), defaults);
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
         let sink = self.read_sink(&section, &name, files);
         let place_of_template = section.section_place("template");
@@ -88,7 +90,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
                 },
                 name: name.into(),
                 from: from?.value,
-                batch: batch?,
+                batch,
                 audit: audit_choice_of(audit?.value),
             },
             hold: hold?,
@@ -154,17 +156,43 @@ fn version_of(
     text_hash(&format!("content {selection:?} {sampling:?} {template}"))
 }
 
-fn read_batch(section: Section<'_, '_>) -> Option<BatchLimits> {
+/// The limits of batches that are not given; they follow from the destination.
+struct BatchDefaults {
+    bytes: u64,
+    age: Duration,
+    records: usize,
+}
+
+impl BatchDefaults {
+    fn of(stream: &Section<'_, '_>) -> Self {
+        if stream.has("s3") {
+            // Objects are few and large, and come as often as Azion's.
+            return Self {
+                bytes: 256 << 20,
+                age: Duration::from_secs(60),
+                records: 2000,
+            };
+        }
+        Self {
+            bytes: 8 << 20,
+            age: Duration::from_secs(1),
+            records: 0,
+        }
+    }
+}
+
+fn read_batch(section: Section<'_, '_>, defaults: BatchDefaults) -> BatchLimits {
     let bytes = section.size("bytes");
     let age = section.span("age");
     let records = section.count("records");
     section.finish();
-    let records = u64::try_from(records?.value).expect("the range of records lies in u64");
-    Some(BatchLimits {
-        bytes_max: bytes?.value,
-        age_max: age?.value,
+    let records = records.map_or(defaults.records, |given| given.value);
+    let records = u64::try_from(records).expect("the range of records lies in u64");
+    BatchLimits {
+        bytes_max: bytes.map_or(defaults.bytes, |given| given.value),
+        age_max: age.map_or(defaults.age, |given| given.value),
         records_max: (records > 0).then_some(records),
-    })
+    }
 }
 
 fn audit_choice_of(word: &str) -> AuditChoice {

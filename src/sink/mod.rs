@@ -9,6 +9,8 @@
 pub mod file;
 pub mod http;
 pub mod retry;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod settings;
 
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ use crate::position::{JournalId, Timestamp};
 
 pub use file::FileSink;
 pub use http::HttpSink;
+#[cfg(feature = "s3")]
+pub use s3::S3Sink;
 pub use settings::SinkSettings;
 
 /// What became of a parcel.
@@ -86,6 +90,8 @@ pub const FAILURE_REASONS: &[&str] = &[
     "http_3xx",
     "http_4xx",
     "http_5xx",
+    "s3_access_denied",
+    "s3_no_such_bucket",
     "file_write_failed",
 ];
 
@@ -153,6 +159,12 @@ pub enum OpenError {
     /// TLS options that do not go together.
     #[error("TLS options: {0}")]
     Tls(String),
+    /// Keys that are not where they never will be.
+    #[error("keys: {0}")]
+    Keys(String),
+    /// The program was built without this kind of destination.
+    #[error("this program was built without destinations of the kind \"{0}\"")]
+    NotBuilt(&'static str),
     /// A file path the sink cannot work with.
     #[error("file path {}: {why}", path.display())]
     Path {
@@ -173,6 +185,9 @@ pub enum AnySink {
     Http(Box<HttpSink>),
     /// Local files.
     File(Box<FileSink>),
+    /// Objects in a bucket.
+    #[cfg(feature = "s3")]
+    S3(Box<S3Sink>),
 }
 
 impl AnySink {
@@ -187,6 +202,10 @@ impl AnySink {
                 .map(Box::new)
                 .map(Self::Http),
             SinkSettings::File(file) => FileSink::open(file, context).map(Box::new).map(Self::File),
+            #[cfg(feature = "s3")]
+            SinkSettings::S3(s3) => S3Sink::open(s3).map(Box::new).map(Self::S3),
+            #[cfg(not(feature = "s3"))]
+            SinkSettings::S3(_) => Err(OpenError::NotBuilt("s3")),
         }
     }
 }
@@ -196,6 +215,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.deliver(parcel).await,
             Self::File(sink) => sink.deliver(parcel).await,
+            #[cfg(feature = "s3")]
+            Self::S3(sink) => sink.deliver(parcel).await,
         }
     }
 
@@ -203,6 +224,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.state(),
             Self::File(sink) => sink.state(),
+            #[cfg(feature = "s3")]
+            Self::S3(sink) => sink.state(),
         }
     }
 
@@ -210,6 +233,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.recorded(),
             Self::File(sink) => sink.recorded(),
+            #[cfg(feature = "s3")]
+            Self::S3(sink) => sink.recorded(),
         }
     }
 }

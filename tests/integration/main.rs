@@ -21,5 +21,6 @@ mod receiver;
 mod restart;
 mod rules;
 mod rules_tool;
+mod s3;
 mod scene;
 mod systemd;

@@ -8,6 +8,7 @@ pub mod input;
 pub mod node;
 pub mod reference;
 pub mod rules;
+pub mod s3;
 pub mod stream;
 pub mod template;
 
@@ -34,6 +35,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &stream::RETRY,
     &stream::HTTP,
     &stream::FILE,
+    &s3::S3,
 ];
 
 /// One table of the configuration file.
@@ -124,6 +126,11 @@ pub enum Kind {
     ExistingFile,
     /// Text without control characters, of at most so many bytes.
     Text {
+        /// Most bytes.
+        max: usize,
+    },
+    /// As `Text`, and never shown.
+    Secret {
         /// Most bytes.
         max: usize,
     },

@@ -48,6 +48,7 @@ fn value_words(kind: Kind) -> String {
         Kind::Path => "path".to_owned(),
         Kind::ExistingFile => "path of a file".to_owned(),
         Kind::Text { max } => format!("text, at most {max} bytes"),
+        Kind::Secret { max } => format!("secret text, at most {max} bytes"),
         Kind::Url => "URL".to_owned(),
         Kind::StartAt => "`\"end\"`, `\"start\"` or an RFC 3339 time".to_owned(),
         Kind::Headers => "table of text".to_owned(),

@@ -7,7 +7,8 @@ use super::{Except, Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
 /// `[stream.NAME]`.
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
-    doc: "A delivery. It needs one destination: `[stream.NAME.http]` or `[stream.NAME.file]`.",
+    doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.file]` or \
+          `[stream.NAME.s3]`.",
     keys: &[
         Key::new(
             "from",
@@ -65,7 +66,7 @@ pub static STREAM: SectionSpec = SectionSpec {
         ),
     ],
     tables: &[
-        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file",
+        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file", "s3",
     ],
 };
 
@@ -80,13 +81,13 @@ pub static BATCH: SectionSpec = SectionSpec {
                 min: 64 * KIB,
                 max: 4 * GIB,
             },
-            Fallback::Value("\"8 MiB\""),
+            Fallback::Computed("`\"8 MiB\"`; with `s3` `\"256 MiB\"`"),
             "Raw bytes, line ends included.",
         ),
         Key::new(
             "age",
             span(Duration::from_millis(1), Duration::from_hours(1)),
-            Fallback::Value("\"1s\""),
+            Fallback::Computed("`\"1s\"`; with `s3` `\"60s\"`"),
             "Age of the batch's first event since it was durable.",
         ),
         Key::new(
@@ -95,7 +96,7 @@ pub static BATCH: SectionSpec = SectionSpec {
                 min: 0,
                 max: 1_000_000_000,
             },
-            Fallback::Value("0"),
+            Fallback::Computed("`0`; with `s3` `2000`"),
             "Events. 0: no limit.",
         ),
     ],

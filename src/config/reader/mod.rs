@@ -365,7 +365,7 @@ impl<'r, 'i> Section<'r, 'i> {
     fn typed(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> String {
         let typed = self.report.typed(value.span());
         match key.kind {
-            Kind::Headers => MASK.to_owned(),
+            Kind::Headers | Kind::Secret { .. } => MASK.to_owned(),
             Kind::Url => value::masked_url(&typed),
             _ => typed,
         }

@@ -130,7 +130,7 @@ pub(super) fn path(value: &DeValue<'_>, key: &Key) -> Result<PathBuf, String> {
 pub(super) fn text(value: &DeValue<'_>, key: &Key) -> Result<String, String> {
     let text = text_of(value);
     let max = match key.kind {
-        Kind::Text { max } => max,
+        Kind::Text { max } | Kind::Secret { max } => max,
         _ => URL_BYTES_MAX,
     };
     if text.len() > max {
@@ -207,6 +207,7 @@ pub(super) fn fits(value: &DeValue<'_>, kind: Kind) -> bool {
         | Kind::Path
         | Kind::ExistingFile
         | Kind::Text { .. }
+        | Kind::Secret { .. }
         | Kind::Url
         | Kind::Rule => value.is_str(),
         Kind::Headers => value.is_table(),
@@ -222,7 +223,7 @@ pub(super) fn need(kind: Kind) -> &'static str {
         Kind::Size { .. } => "a size",
         Kind::SizeOrPercent { .. } => "a size or a share",
         Kind::Span { .. } => "a duration",
-        Kind::OneOf(_) | Kind::Text { .. } => "text",
+        Kind::OneOf(_) | Kind::Text { .. } | Kind::Secret { .. } => "text",
         Kind::Rule => "a rule as text",
         Kind::Texts { .. } => "a list of text",
         Kind::Address => "an address",
@@ -255,6 +256,7 @@ pub(super) fn example(key: &Key) -> &'static str {
         (_, Kind::Size { .. } | Kind::SizeOrPercent { .. }) => "\"192 MiB\"",
         (_, Kind::Span { .. }) => "\"30s\"",
         (_, Kind::OneOf(_) | Kind::Text { .. }) => "\"name\"",
+        (_, Kind::Secret { .. }) => "\"…\"",
         (_, Kind::Address) => "\"127.0.0.1:9000\"",
         (_, Kind::Path) => "\"/var/lib/weir/out/events.ndjson\"",
         (_, Kind::ExistingFile) => "\"/etc/weir/ca.pem\"",

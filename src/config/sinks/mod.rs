@@ -4,6 +4,7 @@
 
 mod file;
 mod http;
+mod s3;
 mod tls;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::streams::StreamReader;
 use crate::sink::settings::{Compression, SinkSettings};
 
 /// Tables of a stream that are destinations.
-const KINDS: [&str; 2] = ["http", "file"];
+const KINDS: [&str; 3] = ["http", "file", "s3"];
 
 impl StreamReader<'_, '_> {
     /// The destination of a stream: exactly one of the kinds there are.
@@ -63,6 +64,7 @@ impl StreamReader<'_, '_> {
     ) -> Option<SinkSettings> {
         match kind {
             "http" => self.read_http(section).map(SinkSettings::Http),
+            "s3" => self.read_s3(section).map(SinkSettings::S3),
             _ => self.read_file(section, files).map(SinkSettings::File),
         }
     }

@@ -13,7 +13,7 @@ mod body;
 mod connection;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(super) mod tls;
 mod wire;
 
 use std::fmt;
