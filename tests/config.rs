@@ -150,7 +150,7 @@ fn the_full_example_says_the_defaults() {
     let full = fs::read_to_string(repository("examples/full.toml")).unwrap();
     let plan = plan_of(&full);
     let minimal = plan_of(
-        "[node]\ndata_dir = \"/var/lib/weir\"\n[memory]\nmax = \"192 MiB\"\n\
+        "[node]\ndata_dir = \"/var/lib/weir\"\n[memory]\nmax = \"256 MiB\"\n\
          [input.apps.tcp]\nlisten = \"127.0.0.1:9000\"\nlabels.application = \"billing\"\n\
          [input.web.http]\nlisten = \"127.0.0.1:9001\"\nlabels.env = \"production\"\n\
          [exclude.reads]\ntitle = \"reads of the platform's own tokens\"\nhosts = [\"iam-am\"]\n\

@@ -46,6 +46,8 @@ pub struct S3Sink {
     http: SharedHttpClient,
     /// The keys read last and the client that signs with them.
     signing: Option<(Keys, Client)>,
+    /// The delivery before this one did not end well, or was another process's.
+    may_have_left: bool,
 }
 
 impl S3Sink {
@@ -58,6 +60,7 @@ impl S3Sink {
             http: http_client(settings)?,
             settings: settings.clone(),
             signing: None,
+            may_have_left: true,
         };
         // A file may be there later, the environment stays as it is.
         if let Err(why) = sink.read_keys()
@@ -88,12 +91,15 @@ impl S3Sink {
         }
     }
 
-    async fn upload(&self, parcel: &Parcel) -> Result<(), Outcome> {
+    async fn upload(&mut self, parcel: &Parcel) -> Result<(), Outcome> {
+        // True also when this future is dropped on its way.
+        let may_have_left = std::mem::replace(&mut self.may_have_left, true);
         let (_, client) = self.signing.as_ref().expect("the keys were read before");
         let upload = Upload {
             client,
             settings: &self.settings,
             key: naming::object_key(&self.settings, parcel),
+            may_have_left,
         };
         upload.put(parcel.chunks()).await
     }
@@ -114,7 +120,9 @@ impl S3Sink {
 
 impl Sink for S3Sink {
     async fn deliver(&mut self, parcel: &Parcel) -> Outcome {
-        match self.send(parcel).await {
+        let sent = self.send(parcel).await;
+        self.may_have_left = sent.is_err();
+        match sent {
             Ok(()) => Outcome::Delivered,
             Err(outcome) => outcome,
         }

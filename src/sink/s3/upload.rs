@@ -28,6 +28,8 @@ pub(super) struct Upload<'a> {
     pub(super) settings: &'a S3Settings,
     /// The object's key.
     pub(super) key: String,
+    /// An earlier try may have left an upload of this key.
+    pub(super) may_have_left: bool,
 }
 
 impl Upload<'_> {
@@ -65,7 +67,9 @@ impl Upload<'_> {
     }
 
     async fn put_parts(&self, parts: &[Part]) -> Result<(), Outcome> {
-        self.abort_left().await;
+        if self.may_have_left {
+            self.abort_left().await;
+        }
         let upload = self.create().await?;
         let result = self.put_parts_of(&upload, parts).await;
         if result.is_err() {
@@ -158,7 +162,11 @@ impl Upload<'_> {
             Ok(Ok(listed)) => listed,
             Ok(Err(error)) => {
                 let why = verdict::chain(&error);
-                tracing::debug!(key = self.key, why, "list unfinished uploads");
+                tracing::warn!(
+                    bucket = self.settings.bucket,
+                    why,
+                    "list unfinished uploads; one that is left takes room until it is aborted"
+                );
                 return;
             }
             Err(_) => return,

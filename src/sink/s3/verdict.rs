@@ -105,7 +105,7 @@ fn judge_reply(status: u16, code: Option<&str>, message: Option<&str>) -> Outcom
 
 /// The word for a request that did not reach the service, as the `http` sink has them.
 fn dispatch_reason(error: &ConnectorError) -> &'static str {
-    let is_connect = causes(error).any(|cause| cause.to_string().contains("connect"));
+    let is_connect = causes(error).any(|cause| cause.to_string().contains("(Connect)"));
     for cause in causes(error) {
         if cause.to_string().contains("dns error") {
             return "dns_failure";
