@@ -369,7 +369,7 @@ fn what_an_s3_destination_does_follows_from_its_host() {
     for (host, path_style, sign_body) in [
         ("https://s3.eu-west-1.amazonaws.com", false, false),
         ("https://s3.cn-north-1.amazonaws.com.cn", false, false),
-        ("https://amazonaws.com.example", true, false),
+        ("https://amazonaws.com.example.com", true, false),
         ("http://127.0.0.1:9000/", true, true),
     ] {
         let plan = plan_of(&format!(
