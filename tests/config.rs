@@ -364,6 +364,19 @@ fn limits_of_batches_follow_from_the_destination() {
     assert_eq!(limits.collect::<Vec<_>>(), expected);
 }
 
+/// Everything else here is of the program with all its destinations.
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_program_built_without_a_destination_says_so() {
+    let text = "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n\
+                [stream.s.s3]\nhost = \"https://s3.example.com\"\nbucket = \"events\"\n";
+    assert_eq!(
+        read(text).unwrap_err().to_string(),
+        "weir.toml:3: stream \"s\": s3 is for a destination this program was built without; build \
+         it with the cargo feature s3\n1 mistake; nothing was started"
+    );
+}
+
 #[test]
 fn what_an_s3_destination_does_follows_from_its_host() {
     for (host, path_style, sign_body) in [

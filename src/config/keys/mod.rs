@@ -136,6 +136,8 @@ pub enum Kind {
     },
     /// `http://` or `https://` URL.
     Url,
+    /// The same with nothing behind the host and its port.
+    Origin,
     /// `"start"`, `"end"` or a time.
     StartAt,
     /// Names with text; the names are the operator's.

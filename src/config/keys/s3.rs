@@ -12,7 +12,7 @@ pub static S3: SectionSpec = SectionSpec {
     keys: &[
         Key::new(
             "host",
-            Kind::Url,
+            Kind::Origin,
             Fallback::Required,
             "URL of the service, without the bucket: `\"https://s3.eu-west-1.amazonaws.com\"`.",
         ),

@@ -209,6 +209,7 @@ pub(super) fn fits(value: &DeValue<'_>, kind: Kind) -> bool {
         | Kind::Text { .. }
         | Kind::Secret { .. }
         | Kind::Url
+        | Kind::Origin
         | Kind::Rule => value.is_str(),
         Kind::Headers => value.is_table(),
         Kind::Texts { .. } => value.is_array(),
@@ -228,7 +229,7 @@ pub(super) fn need(kind: Kind) -> &'static str {
         Kind::Texts { .. } => "a list of text",
         Kind::Address => "an address",
         Kind::Path | Kind::ExistingFile => "a path",
-        Kind::Url => "a URL",
+        Kind::Url | Kind::Origin => "a URL",
         Kind::StartAt => "a place to start",
         Kind::Headers => "a table",
     }
@@ -261,6 +262,7 @@ pub(super) fn example(key: &Key) -> &'static str {
         (_, Kind::Path) => "\"/var/lib/weir/out/events.ndjson\"",
         (_, Kind::ExistingFile) => "\"/etc/weir/ca.pem\"",
         (_, Kind::Url) => "\"https://siem.example:8088/ingest\"",
+        (_, Kind::Origin) => "\"https://s3.eu-west-1.amazonaws.com\"",
         (_, Kind::StartAt) => "\"end\"",
         (_, Kind::Headers) => "{ \"X-Token\" = \"…\" }",
         (_, Kind::Rule) => "\"outcome:failure\"",
