@@ -153,7 +153,7 @@ fn the_full_example_says_the_defaults() {
     let full = fs::read_to_string(repository("examples/full.toml")).unwrap();
     let plan = plan_of(&full);
     let minimal = plan_of(
-        "[node]\ndata_dir = \"/var/lib/weir\"\n[memory]\nmax = \"192 MiB\"\n\
+        "[node]\ndata_dir = \"/var/lib/weir\"\n[memory]\nmax = \"256 MiB\"\n\
          [input.apps.tcp]\nlisten = \"127.0.0.1:9000\"\nlabels.application = \"billing\"\n\
          [input.web.http]\nlisten = \"127.0.0.1:9001\"\nlabels.env = \"production\"\n\
          [exclude.reads]\ntitle = \"reads of the platform's own tokens\"\nhosts = [\"iam-am\"]\n\
@@ -174,6 +174,10 @@ fn the_full_example_says_the_defaults() {
          severity_field = \"severity\"\nhostname_field = \"initiator.host.address\"\n\
          app_name_field = \"logSourceCRN\"\nprocess_id_field = \"correlationId\"\n\
          message_id_field = \"action\"\nserver_name = \"console.example\"\n\
+         [stream.lake]\nbatch.bytes = \"64 MiB\"\n\
+         [stream.lake.s3]\nhost = \"https://s3.eu-west-1.amazonaws.com\"\n\
+         bucket = \"weir-events\"\nregion = \"eu-west-1\"\n\
+         access_key = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_key = \"change-me\"\n\
          [stream.archive.template.mask]\nfields = [\"initiator.host.address\"]\n\
          patterns = ['\\b\\d{4}-\\d{4}-\\d{4}-\\d{4}\\b']\ntext = \"***\"\n",
     );
@@ -455,6 +459,63 @@ fn header_values_are_kept_but_never_shown() {
     assert_eq!(http.headers[0].1, "sesame");
     assert!(!format!("{:?}", http.headers).contains("sesame"));
     assert!(!describe(&plan).contains("sesame"), "{}", describe(&plan));
+}
+
+#[test]
+fn limits_of_batches_follow_from_the_destination() {
+    let plan = plan_of(
+        "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n\
+         [stream.web.http]\nurl = \"https://siem/in\"\n\
+         [stream.lake.s3]\nhost = \"http://minio:9000\"\nbucket = \"events\"\n\
+         [stream.all]\nbatch.records = 0\n\
+         s3 = { host = \"http://minio:9000\", bucket = \"events\" }\n",
+    );
+    let limits = plan.streams.iter().map(|plan| {
+        let batch = &plan.stream.batch;
+        (
+            batch.bytes_max >> 20,
+            batch.age_max.as_secs(),
+            batch.records_max,
+        )
+    });
+    let expected = [(8, 1, None), (256, 60, Some(2000)), (256, 60, None)];
+    assert_eq!(limits.collect::<Vec<_>>(), expected);
+}
+
+/// Everything else here is of the program with all its destinations.
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_program_built_without_a_destination_says_so() {
+    let text = "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n\
+                [stream.s.s3]\nhost = \"https://s3.example.com\"\nbucket = \"events\"\n";
+    assert_eq!(
+        read(text).unwrap_err().to_string(),
+        "weir.toml:3: stream \"s\": s3 is for a destination this program was built without; build \
+         it with the cargo feature s3\n1 mistake; nothing was started"
+    );
+}
+
+#[test]
+fn what_an_s3_destination_does_follows_from_its_host() {
+    for (host, path_style, sign_body) in [
+        ("https://s3.eu-west-1.amazonaws.com", false, false),
+        ("https://s3.cn-north-1.amazonaws.com.cn", false, false),
+        ("https://amazonaws.com.example.com", true, false),
+        ("http://127.0.0.1:9000/", true, true),
+    ] {
+        let plan = plan_of(&format!(
+            "[input.a.tcp]\nlisten = \"127.0.0.1:0\"\n\
+             [stream.s.s3]\nhost = \"{host}\"\nbucket = \"events\"\n\
+             access_key = \"A\"\nsecret_key = \"sesame\"\n"
+        ));
+        let SinkSettings::S3(s3) = &plan.streams[0].sink else {
+            panic!("{:?}", plan.streams[0].sink);
+        };
+        assert_eq!((s3.path_style, s3.sign_body), (path_style, sign_body));
+        for shown in [format!("{plan:?}"), describe(&plan)] {
+            assert!(!shown.contains("sesame"), "{shown}");
+        }
+    }
 }
 
 #[test]

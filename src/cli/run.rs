@@ -218,6 +218,9 @@ fn tell(opened: &OpenNode, default: bool) -> String {
             crate::sink::SinkSettings::Syslog(syslog) => {
                 format!("syslog at {} port {}", syslog.host, syslog.port)
             }
+            crate::sink::SinkSettings::S3(s3) => {
+                format!("bucket {} at {}", s3.bucket, s3.host.host().unwrap_or("?"))
+            }
         };
         lines.push(format!("stream \"{}\": {to}", stream.stream.name));
     }

@@ -9,7 +9,8 @@ use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, LettersSettings, RoomLimit, WhenFull, WhenLettersFull};
 use crate::position::Timestamp;
 use crate::sink::settings::{
-    Compression, Framing, HttpSettings, ReplyForm, SinkSettings, SyslogSettings, TokenSource,
+    Compression, Framing, HttpSettings, KeyLayout, ReplyForm, S3KeySource, S3Settings,
+    SinkSettings, SyslogSettings, TokenSource,
 };
 use crate::stream::settings::{AuditChoice, StartAt};
 
@@ -203,6 +204,7 @@ fn stream_line(plan: &StreamPlan) -> String {
         ),
         SinkSettings::Relay(relay) => format!("another Weir at {}", http_words(&relay.http)),
         SinkSettings::Syslog(syslog) => syslog_words(syslog),
+        SinkSettings::S3(s3) => s3_words(s3),
     };
     let batch = &stream.batch;
     let records = batch
@@ -304,6 +306,26 @@ fn syslog_words(syslog: &SyslogSettings) -> String {
     };
     let (host, port) = (&syslog.host, syslog.port);
     format!("syslog over {over} at {host} port {port}{framing}")
+}
+
+fn s3_words(s3: &S3Settings) -> String {
+    let layout = match s3.key_layout {
+        KeyLayout::Flat => "flat",
+        KeyLayout::Dated => "dated",
+    };
+    let keys = match &s3.keys {
+        S3KeySource::Given { access_key, .. } => format!("with the key {access_key}"),
+        S3KeySource::Environment => "with keys of the environment".to_owned(),
+        S3KeySource::File(path) => format!("with keys of {}", path.display()),
+    };
+    let host = s3
+        .host
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    format!(
+        "bucket {} at {host}, {layout} keys behind \"{}\", {}, {keys}",
+        s3.bucket, s3.prefix, s3.content_type
+    )
 }
 
 fn compression_words(compression: Compression) -> &'static str {

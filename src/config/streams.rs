@@ -12,7 +12,7 @@ use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::read_take;
 use super::sinks::preset::Preset;
-use super::sinks::{relay, syslog};
+use super::sinks::{relay, s3, syslog};
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
@@ -67,7 +67,8 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             .or_else(|| relay::shape_of(&section));
         let template = read_template(self.report, &section, shape);
         let hold = self.read_hold(&section);
-        let batch = self.read_batch(section.section("batch", &keys::stream::BATCH), preset);
+        let batch_section = section.section("batch", &keys::stream::BATCH);
+        let batch = self.read_batch(batch_section, preset, section.has("s3"));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
         let letters = read_letters(section.section("dead_letters", &keys::stream::DEAD_LETTERS));
         let sink = self.read_sink(&section, &name, files);
@@ -136,7 +137,12 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         })
     }
 
-    fn read_batch(&self, section: Section<'_, '_>, preset: Option<&Preset>) -> Option<BatchLimits> {
+    fn read_batch(
+        &self,
+        section: Section<'_, '_>,
+        preset: Option<&Preset>,
+        is_of_objects: bool,
+    ) -> Option<BatchLimits> {
         let bytes = section.size("bytes");
         let age = section.span("age");
         let records = section.count("records");
@@ -148,17 +154,21 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             age_max: age.value,
             records_max: (events > 0).then_some(events),
         };
-        let Some(preset) = preset else {
-            return Some(given);
-        };
-        if let Some(limit) = preset.body_bytes_max.filter(|limit| bytes.value > *limit)
+        if let Some((limit, preset)) =
+            preset.and_then(|preset| Some((preset.body_bytes_max?, preset)))
+            && bytes.value > limit
             && bytes.is_typed()
         {
             let (megabytes, name) = (limit / 1_000_000, preset.name);
             let rule = format!("is above {megabytes} MB, which is what {name} takes; lower it");
             self.report.refuse(&bytes, rule);
         }
-        let or = preset.batch;
+        let or = preset
+            .map(|preset| preset.batch)
+            .or_else(|| is_of_objects.then_some(s3::BATCH));
+        let Some(or) = or else {
+            return Some(given);
+        };
         Some(BatchLimits {
             bytes_max: if bytes.is_typed() {
                 given.bytes_max
@@ -200,7 +210,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
 /// Why the batches of this destination cannot have anything around or between their records.
 fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
     match sink {
-        SinkSettings::Http(_) => None,
+        SinkSettings::Http(_) | SinkSettings::S3(_) => None,
         SinkSettings::Relay(relay) if relay.format == RelayFormat::Logdna => None,
         SinkSettings::Relay(_) => Some(
             "is not for relays to another Weir, which takes events line by line; leave out \

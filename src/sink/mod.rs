@@ -10,6 +10,8 @@ pub mod file;
 pub mod http;
 pub mod relay;
 pub mod retry;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod settings;
 pub mod syslog;
 mod tls;
@@ -25,6 +27,8 @@ use crate::position::{JournalId, Timestamp};
 pub use file::FileSink;
 pub use http::HttpSink;
 pub use relay::RelaySink;
+#[cfg(feature = "s3")]
+pub use s3::S3Sink;
 pub use settings::SinkSettings;
 pub use syslog::SyslogSink;
 
@@ -101,6 +105,8 @@ pub const FAILURE_REASONS: &[&str] = &[
     "hec_ack",
     "elastic_mapping",
     "rejected_in_reply",
+    "s3_access_denied",
+    "s3_no_such_bucket",
     "file_write_failed",
     "message_size_too_large",
 ];
@@ -171,6 +177,12 @@ pub enum OpenError {
     /// TLS options that do not go together.
     #[error("TLS options: {0}")]
     Tls(String),
+    /// Keys that are not where they never will be.
+    #[error("keys: {0}")]
+    Keys(String),
+    /// The program was built without this kind of destination.
+    #[error("this program was built without destinations of the kind \"{0}\"")]
+    NotBuilt(&'static str),
     /// A file path the sink cannot work with.
     #[error("file path {}: {why}", path.display())]
     Path {
@@ -195,6 +207,9 @@ pub enum AnySink {
     Relay(Box<RelaySink>),
     /// Syslog over TCP or TLS.
     Syslog(Box<SyslogSink>),
+    /// Objects in a bucket.
+    #[cfg(feature = "s3")]
+    S3(Box<S3Sink>),
 }
 
 impl AnySink {
@@ -215,6 +230,10 @@ impl AnySink {
             SinkSettings::Syslog(syslog) => {
                 SyslogSink::open(syslog).map(Box::new).map(Self::Syslog)
             }
+            #[cfg(feature = "s3")]
+            SinkSettings::S3(s3) => S3Sink::open(s3).map(Box::new).map(Self::S3),
+            #[cfg(not(feature = "s3"))]
+            SinkSettings::S3(_) => Err(OpenError::NotBuilt("s3")),
         }
     }
 }
@@ -226,6 +245,8 @@ impl Sink for AnySink {
             Self::File(sink) => sink.deliver(parcel).await,
             Self::Relay(sink) => sink.deliver(parcel).await,
             Self::Syslog(sink) => sink.deliver(parcel).await,
+            #[cfg(feature = "s3")]
+            Self::S3(sink) => sink.deliver(parcel).await,
         }
     }
 
@@ -235,6 +256,8 @@ impl Sink for AnySink {
             Self::File(sink) => sink.state(),
             Self::Relay(sink) => sink.state(),
             Self::Syslog(sink) => sink.state(),
+            #[cfg(feature = "s3")]
+            Self::S3(sink) => sink.state(),
         }
     }
 
@@ -244,6 +267,8 @@ impl Sink for AnySink {
             Self::File(sink) => sink.recorded(),
             Self::Relay(sink) => sink.recorded(),
             Self::Syslog(sink) => sink.recorded(),
+            #[cfg(feature = "s3")]
+            Self::S3(sink) => sink.recorded(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the sinks and their retry policy run on; built by `config`, never changed after.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub enum SinkSettings {
     Relay(RelaySettings),
     /// Syslog over TCP or TLS.
     Syslog(SyslogSettings),
+    /// Objects in a bucket.
+    S3(S3Settings),
 }
 
 impl SinkSettings {
@@ -32,6 +35,7 @@ impl SinkSettings {
             Self::File(settings) => BodyForm::Whole(settings.compression),
             Self::Relay(settings) => BodyForm::Whole(settings.http.compression),
             Self::Syslog(_) => BodyForm::Records,
+            Self::S3(settings) => BodyForm::Whole(settings.compression()),
         }
     }
 
@@ -49,6 +53,7 @@ impl SinkSettings {
             Self::File(_) => "file",
             Self::Relay(_) => "relay",
             Self::Syslog(_) => "syslog",
+            Self::S3(_) => "s3",
         }
     }
 }
@@ -119,8 +124,8 @@ pub enum TokenSource {
     File(PathBuf),
 }
 
-impl std::fmt::Debug for TokenSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("Text(…)"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
@@ -181,6 +186,124 @@ pub struct FileSettings {
     pub rotate_age: Duration,
     /// Closed files kept; older ones are removed. 0 keeps all, the default.
     pub keep_files: u32,
+}
+
+/// Settings of a destination in a bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct S3Settings {
+    /// `http://` or `https://` URL of the service, without the bucket.
+    pub host: http::Uri,
+    /// The bucket; it must exist.
+    pub bucket: String,
+    /// Region that requests are signed for. Default `us-east-1`.
+    pub region: String,
+    /// The bucket is named in the path (`host/bucket/key`), not in the host name
+    /// (`bucket.host/key`). Default: true but for hosts of AWS.
+    pub path_style: bool,
+    /// Where the keys are that requests are signed with.
+    pub keys: S3KeySource,
+    /// What object keys begin with; at most 512 bytes.
+    pub prefix: String,
+    /// How object keys go on.
+    pub key_layout: KeyLayout,
+    /// `Content-Type` of the objects: `plain/text`, `text/plain` or `application/gzip`.
+    pub content_type: &'static str,
+    /// Checksum sent with each request.
+    pub checksum: S3Checksum,
+    /// The signature covers the body, at the cost of a SHA-256 over it. Default: with `http://`
+    /// only, because TLS protects it otherwise.
+    pub sign_body: bool,
+    /// Longer bodies go up in parts of so many bytes. 5 MiB to 1 GiB, default 16 MiB.
+    pub part_bytes: usize,
+    /// Time to connect, TLS included. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Time for one request: an object, or a part of one. Default 60 s.
+    pub request_timeout: Duration,
+    /// PEM file of the authorities to trust; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl S3Settings {
+    /// The content type of objects that are one gzip member each.
+    pub const GZIP: &str = "application/gzip";
+
+    /// How the objects are compressed.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        if self.content_type == Self::GZIP {
+            Compression::Gzip
+        } else {
+            Compression::Identity
+        }
+    }
+}
+
+/// Where the keys of an S3 destination are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum S3KeySource {
+    /// In the configuration.
+    Given {
+        /// Name of the key; not secret.
+        access_key: String,
+        /// The key.
+        secret_key: Secret,
+    },
+    /// In `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+    Environment,
+    /// In this file, which is read again when the keys are refused.
+    File(PathBuf),
+}
+
+impl S3KeySource {
+    /// True when other keys may stand there later.
+    #[must_use]
+    pub const fn may_change(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
+/// How the keys of objects go on behind the prefix. Times are of the batch's first event, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyLayout {
+    /// `_<milliseconds since 1970>_<UUID of the batch>`.
+    Flat,
+    /// `/YYYY/MM/DD/hh/mm/<UUID of the batch>`.
+    Dated,
+}
+
+/// The checksum that goes with a body, for the service to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Checksum {
+    /// `x-amz-checksum-crc32c`.
+    Crc32c,
+    /// `Content-MD5`, for services that do not know the others.
+    Md5,
+    /// None.
+    None,
+}
+
+/// Text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from being printed.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the request that needs it.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 /// Delays between tries: exponential with full jitter.

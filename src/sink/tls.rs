@@ -69,13 +69,13 @@ impl std::fmt::Debug for TlsClient {
 }
 
 /// The authorities to trust: those of the file, or the system's.
-fn roots(settings: &TlsSettings) -> Result<RootCertStore, OpenError> {
+pub(in crate::sink) fn roots(settings: &TlsSettings) -> Result<RootCertStore, OpenError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &settings.ca_file {
         for certificate in certificates("the certificate authorities", path)? {
             roots
                 .add(certificate)
-                .map_err(|error| pem_error("the certificate authorities", path, &error))?;
+                .map_err(|error| ca_error(path, &error))?;
         }
         return Ok(roots);
     }
@@ -106,6 +106,11 @@ fn certificates(
         return Err(pem_error(what, path, &"it holds no certificate"));
     }
     Ok(found)
+}
+
+/// Why a file of authorities cannot be used.
+pub(in crate::sink) fn ca_error(path: &Path, why: &dyn std::fmt::Display) -> OpenError {
+    pem_error("the certificate authorities", path, why)
 }
 
 fn pem_error(what: &'static str, path: &Path, why: &dyn std::fmt::Display) -> OpenError {

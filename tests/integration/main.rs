@@ -25,6 +25,7 @@ mod relay;
 mod restart;
 mod rules;
 mod rules_tool;
+mod s3;
 mod scene;
 mod syslog;
 mod systemd;

@@ -10,6 +10,7 @@ pub mod node;
 pub mod reference;
 pub mod relay;
 pub mod rules;
+pub mod s3;
 pub mod stream;
 pub mod syslog;
 pub mod template;
@@ -41,6 +42,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &stream::FILE,
     &relay::RELAY,
     &syslog::SYSLOG,
+    &s3::S3,
 ];
 
 /// One table of the configuration file.
@@ -146,6 +148,8 @@ pub enum Kind {
         /// Most of them.
         max: usize,
     },
+    /// The same with nothing behind the host and its port.
+    Origin,
     /// `"start"`, `"end"` or a time.
     StartAt,
     /// Names with text; the names are the operator's.

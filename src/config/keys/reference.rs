@@ -50,6 +50,7 @@ fn value_words(kind: Kind) -> String {
         Kind::Text { max } => format!("text, at most {max} bytes"),
         Kind::Secret { max } => format!("text, at most {max} bytes"),
         Kind::Url => "URL".to_owned(),
+        Kind::Origin => "URL without a path".to_owned(),
         Kind::Urls { max } => format!("URL, or list of at most {max}"),
         Kind::StartAt => "`\"end\"`, `\"start\"` or an RFC 3339 time".to_owned(),
         Kind::Headers => "table of text".to_owned(),

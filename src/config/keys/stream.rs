@@ -8,7 +8,7 @@ use super::{Except, Fallback, GIB, KIB, Key, Kind, MIB, SectionSpec, TIB, span};
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
     doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.file]`, \
-          `[stream.NAME.relay]` or `[stream.NAME.syslog]`.",
+          `[stream.NAME.s3]`, `[stream.NAME.relay]` or `[stream.NAME.syslog]`.",
     keys: &[
         Key::new(
             "from",
@@ -75,6 +75,7 @@ pub static STREAM: SectionSpec = SectionSpec {
         "dead_letters",
         "http",
         "file",
+        "s3",
         "relay",
         "syslog",
     ],
@@ -93,13 +94,13 @@ pub static BATCH: SectionSpec = SectionSpec {
             },
             Fallback::Value("\"8 MiB\""),
             "Raw bytes, line ends included. Presets: `logdna` `\"4 MiB\"`, at most 10 MB; `cloud_logs` \
-             `\"1 MiB\"`, at most 2 MB.",
+             `\"1 MiB\"`, at most 2 MB. With `s3`: `\"256 MiB\"`.",
         ),
         Key::new(
             "age",
             span(Duration::from_millis(1), Duration::from_hours(1)),
             Fallback::Value("\"1s\""),
-            "Age of the batch's first event since it was durable. Preset `azion`: `\"60s\"`.",
+            "Age of the batch's first event since it was durable. Preset `azion`, and `s3`: `\"60s\"`.",
         ),
         Key::new(
             "records",
@@ -108,7 +109,7 @@ pub static BATCH: SectionSpec = SectionSpec {
                 max: 1_000_000_000,
             },
             Fallback::Value("0"),
-            "Events. 0: no limit. Preset `azion`: 2000.",
+            "Events. 0: no limit. Preset `azion`, and `s3`: 2000.",
         ),
     ],
     tables: &[],

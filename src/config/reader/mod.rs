@@ -397,7 +397,7 @@ impl<'r, 'i> Section<'r, 'i> {
         let typed = self.report.typed(value.span());
         match key.kind {
             Kind::Headers | Kind::Secret { .. } => MASK.to_owned(),
-            Kind::Url | Kind::Urls { .. } => value::masked_url(&typed),
+            Kind::Url | Kind::Origin | Kind::Urls { .. } => value::masked_url(&typed),
             _ => typed,
         }
     }

@@ -230,6 +230,7 @@ pub(super) fn fits(value: &DeValue<'_>, kind: Kind) -> bool {
         | Kind::Text { .. }
         | Kind::Secret { .. }
         | Kind::Url
+        | Kind::Origin
         | Kind::Rule => value.is_str(),
         Kind::Urls { .. } => value.is_str() || value.is_array(),
         Kind::Headers => value.is_table(),
@@ -250,7 +251,7 @@ pub(super) fn need(kind: Kind) -> &'static str {
         Kind::Texts { .. } => "a list of text",
         Kind::Address => "an address",
         Kind::Path | Kind::ExistingFile => "a path",
-        Kind::Url | Kind::Urls { .. } => "a URL",
+        Kind::Url | Kind::Origin | Kind::Urls { .. } => "a URL",
         Kind::StartAt => "a place to start",
         Kind::Headers => "a table",
     }
@@ -282,6 +283,7 @@ pub(super) fn example(key: &Key) -> &'static str {
         (_, Kind::Address) => "\"127.0.0.1:9000\"",
         (_, Kind::Path) => "\"/var/lib/weir/out/events.ndjson\"",
         (_, Kind::ExistingFile) => "\"/etc/weir/ca.pem\"",
+        (_, Kind::Origin) => "\"https://s3.eu-west-1.amazonaws.com\"",
         (_, Kind::Url | Kind::Urls { .. }) => "\"https://siem.example:8088/ingest\"",
         (_, Kind::StartAt) => "\"end\"",
         (_, Kind::Headers) => "{ \"X-Token\" = \"…\" }",

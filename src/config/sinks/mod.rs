@@ -6,6 +6,7 @@ mod file;
 mod http;
 pub(super) mod preset;
 pub(super) mod relay;
+pub(super) mod s3;
 pub(super) mod syslog;
 mod tls;
 
@@ -17,7 +18,7 @@ use super::streams::StreamReader;
 use crate::sink::settings::{Compression, SinkSettings};
 
 /// Tables of a stream that are destinations.
-const KINDS: [&str; 4] = ["http", "file", "relay", "syslog"];
+const KINDS: [&str; 5] = ["http", "file", "s3", "relay", "syslog"];
 
 impl StreamReader<'_, '_> {
     /// The destination of a stream: exactly one of the kinds there are.
@@ -68,6 +69,7 @@ impl StreamReader<'_, '_> {
             "http" => self.read_http(section).map(SinkSettings::Http),
             "relay" => self.read_relay(section).map(SinkSettings::Relay),
             "syslog" => self.read_syslog(section).map(SinkSettings::Syslog),
+            "s3" => self.read_s3(section).map(SinkSettings::S3),
             _ => self.read_file(section, files).map(SinkSettings::File),
         }
     }

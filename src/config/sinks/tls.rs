@@ -1,12 +1,23 @@
 //! The TLS keys, which are the same for every destination that speaks it.
 
+use std::path::PathBuf;
+
 use http::Uri;
 
 use crate::config::reader::Section;
+use crate::config::reader::report::Given;
 use crate::config::streams::StreamReader;
 use crate::sink::settings::TlsSettings;
 
 impl StreamReader<'_, '_> {
+    /// Refuses a file that is not there.
+    pub(super) fn check_file(&self, file: &Given<PathBuf>) {
+        if !(self.environment.file_exists)(&file.value) {
+            let rule = "does not exist or cannot be read; correct the path";
+            self.report.refuse(file, rule);
+        }
+    }
+
     pub(in crate::config) fn read_tls(
         &self,
         section: &Section<'_, '_>,
@@ -17,10 +28,7 @@ impl StreamReader<'_, '_> {
         let key_file = section.path("client_key_file");
         let server_name = section.text("server_name");
         for file in [&ca_file, &cert_file, &key_file].into_iter().flatten() {
-            if !(self.environment.file_exists)(&file.value) {
-                let rule = "does not exist or cannot be read; correct the path";
-                self.report.refuse(file, rule);
-            }
+            self.check_file(file);
         }
         if let Some(name) = &server_name {
             let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
