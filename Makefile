@@ -17,11 +17,15 @@ export RUST_BACKTRACE := 1
 CARGO_DENY := 0.20.2
 
 ISAL_TOOLS := nasm autoconf automake libtoolize make
+# For the servers that tests deliver to.
+PEER_TOOLS := java mvn python-venv openssl curl flock setsid rsyslogd
 # Expanded when a recipe starts, that is after `tools` or `isal` installed what it could.
 ISAL = $(shell scripts/install.sh has $(ISAL_TOOLS) && echo yes)
 FEATURES = $(if $(ISAL),--features weir/isal)
 
-.PHONY: help demo test test-long soak check bench isolation advisories tools isal release deny promtool
+SCRIPTS := scripts/*.sh .ci/run $(addprefix tests/services/,all certificates kafka peer.sh rsyslog s3)
+
+.PHONY: help demo test test-long soak check bench isolation advisories tools isal release deny promtool peers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,9 +33,9 @@ help: ## list the targets
 demo: release ## build, start a relay, send it events, verify what arrived (needs cargo and git)
 	scripts/demo.sh
 
-test: tools isal promtool ## all tests, with the portable codec and, where it builds, the fast one
+test: tools isal promtool peers ## all tests, with the portable codec and, where it builds, the fast one
 	cargo build --workspace --bins
-	ulimit -n "$$(ulimit -Hn)"; cargo test --workspace
+	ulimit -n "$$(ulimit -Hn)"; tests/services/all run cargo test --workspace
 	@if [[ -n "$(ISAL)" ]]; then \
 		echo "again, with ISA-L: block and stream"; \
 		cargo test -p weir --features isal --lib -- block:: stream::; \
@@ -62,8 +66,8 @@ check: tools isal deny ## format, lints as errors, documentation, dependencies, 
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items
 	cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 	cargo test --test tidy
-	for script in scripts/*.sh .ci/run; do bash -n "$$script"; done
-	@if scripts/install.sh has shellcheck; then shellcheck scripts/*.sh .ci/run; fi
+	for script in $(SCRIPTS); do bash -n "$$script"; done
+	@if scripts/install.sh has shellcheck; then shellcheck --external-sources $(SCRIPTS); fi
 
 bench: release ## stage benches, then the runs README.md reports (DURATION=30 RUNS=3)
 	cargo bench --workspace --benches $(FEATURES)
@@ -86,6 +90,9 @@ isal:
 
 promtool:
 	@scripts/install.sh need promtool
+
+peers:
+	@scripts/install.sh need $(PEER_TOOLS)
 
 release: tools isal
 	@echo "release build, codec: $(if $(ISAL),ISA-L,zlib-rs (nasm and autotools are missing))"

@@ -7,7 +7,8 @@
 #
 # A tool is a command; `package_of` says which Debian package has it. As root, packages come
 # by apt; nobody else is asked for a password. Nothing is started, enabled or removed:
-# promtool is unpacked below target/tools, because installing its package starts a service.
+# promtool and rsyslogd are unpacked below target/tools, because installing their packages
+# starts a service.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,10 +19,14 @@ package_of() {
     case $1 in
     cc) echo gcc ;;
     git) echo git ;;
-    nasm | autoconf | automake | make | shellcheck) echo "$1" ;;
+    nasm | autoconf | automake | make | shellcheck | openssl | curl) echo "$1" ;;
     libtoolize) echo libtool ;;
     # The C library's headers; a compiler can be there without them.
     libc-headers) echo libc6-dev ;;
+    java) echo default-jre-headless ;;
+    mvn) echo maven ;;
+    setsid | flock) echo util-linux ;;
+    python-venv) echo python3-venv ;;
     *)
         echo "install.sh: no package is known for '$1'" >&2
         exit 2
@@ -32,6 +37,9 @@ package_of() {
 present() {
     case $1 in
     libc-headers) [[ -e /usr/include/stdio.h ]] ;;
+    python-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    # Ours, which comes with its TLS module; the system's may not.
+    rsyslogd) [[ -x $tools_dir/usr/sbin/rsyslogd ]] ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -52,24 +60,27 @@ update_lists() {
     fi
 }
 
-# Takes promtool out of its package, which needs package lists but not root.
-unpack_promtool() {
-    local download status=0
+# unpack PATH PACKAGE...: takes what is below PATH out of packages, which needs package lists
+# but not root.
+unpack() {
+    local path=$1 download package status=0
+    shift
     mkdir -p "$tools_dir"
     download=$(mktemp -d)
     # Without its sandbox user, who cannot write into a fresh temporary folder.
-    (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root prometheus) &&
-        dpkg-deb --fsys-tarfile "$download"/prometheus_*.deb | tar -x -C "$tools_dir" ./usr/bin/promtool ||
-        status=1
+    (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root "$@") || status=1
+    for package in "$download"/*.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar -x -C "$tools_dir" --wildcards "$path" || status=1
+    done
     rm -rf "$download"
     return $status
 }
 
-# The packages of tools; promtool has none, see above.
+# The packages to install; what is unpacked has none.
 packages_of() {
     local tool
     for tool in "$@"; do
-        [[ $tool == promtool ]] || package_of "$tool"
+        [[ $tool == promtool || $tool == rsyslogd ]] || package_of "$tool"
     done
 }
 
@@ -87,7 +98,11 @@ bring() {
         fi
     fi
     if [[ " $* " == *" promtool "* ]]; then
-        unpack_promtool || true
+        unpack ./usr/bin/promtool prometheus || true
+    fi
+    if [[ " $* " == *" rsyslogd "* ]]; then
+        # The C libraries beside these two come with every system.
+        unpack './usr/*' rsyslog rsyslog-openssl libestr0 libfastjson4 || true
     fi
 }
 
