@@ -205,6 +205,7 @@ fn tell(opened: &OpenNode, default: bool) -> String {
             crate::sink::SinkSettings::Http(http) => {
                 format!("POST {}", http.url.host().unwrap_or("?"))
             }
+            crate::sink::SinkSettings::Kafka(kafka) => format!("kafka {}", kafka.brokers.join(",")),
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
         };
         lines.push(format!("stream \"{}\": {to}", stream.stream.name));

@@ -8,7 +8,9 @@ use crate::event::Labels;
 use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, RoomLimit, WhenFull};
 use crate::position::Timestamp;
-use crate::sink::settings::{Compression, HttpSettings, SinkSettings};
+use crate::sink::settings::{
+    Compression, HttpSettings, KafkaSettings, Message, Sasl, SinkSettings, Topic,
+};
 use crate::stream::settings::{AuditChoice, StartAt};
 
 /// A short summary of the plan for people: node, memory, journal, inputs, streams. Header
@@ -183,6 +185,7 @@ fn stream_line(plan: &StreamPlan) -> String {
     } = plan;
     let destination = match sink {
         SinkSettings::Http(http) => http_words(http),
+        SinkSettings::Kafka(kafka) => kafka_words(kafka),
         SinkSettings::File(file) => format!(
             "file {}{}, a new one at {} or {}",
             file.path.display(),
@@ -249,6 +252,34 @@ fn http_words(http: &HttpSettings) -> String {
         url.path(),
         compression_words(http.compression)
     )
+}
+
+fn kafka_words(kafka: &KafkaSettings) -> String {
+    let topic = match &kafka.topic {
+        Topic::Fixed(topic) => format!("topic {topic}"),
+        Topic::Field { topics, .. } => format!("one of {} topics", topics.len()),
+    };
+    let message = match &kafka.message {
+        Message::Event(event) => match event.codec.as_str() {
+            "none" => "one event a message".to_owned(),
+            codec => format!("one event a message, {codec}"),
+        },
+        Message::Batch(compression) => {
+            format!("one batch a message{}", compression_words(*compression))
+        }
+    };
+    let tls = if kafka.tls.is_some() { ", TLS" } else { "" };
+    let sasl = match &kafka.sasl {
+        None => String::new(),
+        Some(Sasl::TokenFile(_)) => ", OAUTHBEARER".to_owned(),
+        Some(Sasl::Password {
+            mechanism,
+            username,
+            ..
+        }) => format!(", {} as {username}", mechanism.name()),
+    };
+    let brokers = kafka.brokers.join(",");
+    format!("kafka {topic} at {brokers}, {message}{tls}{sasl}")
 }
 
 fn compression_words(compression: Compression) -> &'static str {

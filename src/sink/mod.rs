@@ -8,6 +8,7 @@
 
 pub mod file;
 pub mod http;
+pub mod kafka;
 pub mod retry;
 pub mod settings;
 
@@ -21,6 +22,8 @@ use crate::position::{JournalId, Timestamp};
 
 pub use file::FileSink;
 pub use http::HttpSink;
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaSink;
 pub use settings::SinkSettings;
 
 /// What became of a parcel.
@@ -87,6 +90,38 @@ pub const FAILURE_REASONS: &[&str] = &[
     "http_4xx",
     "http_5xx",
     "file_write_failed",
+    "authentication_failure",
+    "sasl_authentication_failed",
+    "unsupported_sasl_mechanism",
+    "topic_authorization_failed",
+    "cluster_authorization_failed",
+    "unknown_topic",
+    "unknown_topic_or_partition",
+    "unknown_partition",
+    "invalid_topic",
+    "invalid_record",
+    "policy_violation",
+    "unsupported_feature",
+    "ssl_error",
+    "kafka_configuration",
+    "message_size_too_large",
+    "message_batch_too_large",
+    "broker_transport_failure",
+    "all_brokers_down",
+    "broker_handle_destroyed",
+    "host_resolution_failure",
+    "message_timed_out",
+    "request_timed_out",
+    "leader_not_available",
+    "not_leader_for_partition",
+    "not_enough_replicas",
+    "kafka_storage_error",
+    "coordinator_load_in_progress",
+    "throttling_quota_exceeded",
+    "out_of_order_sequence_number",
+    "unknown_producer_id",
+    "invalid_producer_epoch",
+    "kafka_error",
 ];
 
 /// A destination's delivering end. One value serves one journal of one stream, so at most
@@ -164,6 +199,9 @@ pub enum OpenError {
     /// The state in the cursor record is not one this version wrote.
     #[error("state of the file sink in the cursor record: {0}")]
     State(&'static str),
+    /// A kind of destination this program was built without.
+    #[error("this build is without the destination {0}")]
+    NotBuilt(&'static str),
 }
 
 /// The sinks there are.
@@ -173,6 +211,9 @@ pub enum AnySink {
     Http(Box<HttpSink>),
     /// Local files.
     File(Box<FileSink>),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(Box<KafkaSink>),
 }
 
 impl AnySink {
@@ -187,6 +228,13 @@ impl AnySink {
                 .map(Box::new)
                 .map(Self::Http),
             SinkSettings::File(file) => FileSink::open(file, context).map(Box::new).map(Self::File),
+            #[cfg(feature = "kafka")]
+            SinkSettings::Kafka(kafka) => {
+                let sink = KafkaSink::open(kafka, context.stream, context.clock);
+                Ok(Self::Kafka(Box::new(sink)))
+            }
+            #[cfg(not(feature = "kafka"))]
+            SinkSettings::Kafka(_) => Err(OpenError::NotBuilt("kafka")),
         }
     }
 }
@@ -196,6 +244,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.deliver(parcel).await,
             Self::File(sink) => sink.deliver(parcel).await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(sink) => sink.deliver(parcel).await,
         }
     }
 
@@ -203,6 +253,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.state(),
             Self::File(sink) => sink.state(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(sink) => sink.state(),
         }
     }
 
@@ -210,6 +262,8 @@ impl Sink for AnySink {
         match self {
             Self::Http(sink) => sink.recorded(),
             Self::File(sink) => sink.recorded(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(sink) => sink.recorded(),
         }
     }
 }

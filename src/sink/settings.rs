@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use super::kafka::settings::{
+    BUILT as KAFKA_IS_BUILT, EventMessage, KafkaCodec, KafkaSettings, KafkaTls, Message, Oversize,
+    Password, PasswordMechanism, Sasl, Topic, check_property as check_kafka_property,
+};
 pub use crate::batch::{BodyForm, Compression};
 
 /// Settings of one destination.
@@ -16,6 +20,8 @@ pub enum SinkSettings {
     Http(HttpSettings),
     /// Local files.
     File(FileSettings),
+    /// Kafka.
+    Kafka(KafkaSettings),
 }
 
 impl SinkSettings {
@@ -25,6 +31,7 @@ impl SinkSettings {
         match self {
             Self::Http(settings) => BodyForm::Whole(settings.compression),
             Self::File(settings) => BodyForm::Whole(settings.compression),
+            Self::Kafka(settings) => settings.body_form(),
         }
     }
 
@@ -34,6 +41,7 @@ impl SinkSettings {
         match self {
             Self::Http(_) => "http",
             Self::File(_) => "file",
+            Self::Kafka(_) => "kafka",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! stand here, and a key that stands here must be read; both are tested.
 
 pub mod input;
+pub mod kafka;
 pub mod node;
 pub mod reference;
 pub mod rules;
@@ -34,6 +35,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &stream::RETRY,
     &stream::HTTP,
     &stream::FILE,
+    &kafka::KAFKA,
 ];
 
 /// One table of the configuration file.
@@ -135,6 +137,13 @@ pub enum Kind {
     Headers,
     /// A rule: text that may have several lines.
     Rule,
+    /// Text that is never shown, of at most so many bytes.
+    Secret {
+        /// Most bytes.
+        max: usize,
+    },
+    /// A list of `host:port`, or one text with commas between them.
+    Brokers,
     /// A list of texts.
     Texts {
         /// Most items.

@@ -47,6 +47,8 @@ fn value_words(kind: Kind) -> String {
         Kind::Address => "`\"ip:port\"`".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::ExistingFile => "path of a file".to_owned(),
+        Kind::Secret { max } => format!("secret text, at most {max} bytes"),
+        Kind::Brokers => "list of `\"host:port\"`".to_owned(),
         Kind::Text { max } => format!("text, at most {max} bytes"),
         Kind::Url => "URL".to_owned(),
         Kind::StartAt => "`\"end\"`, `\"start\"` or an RFC 3339 time".to_owned(),

@@ -7,7 +7,7 @@ use super::{Except, Fallback, GIB, KIB, Key, Kind, SectionSpec, TIB, span};
 /// `[stream.NAME]`.
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
-    doc: "A delivery. It needs one destination: `[stream.NAME.http]` or `[stream.NAME.file]`.",
+    doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.kafka]` or `[stream.NAME.file]`.",
     keys: &[
         Key::new(
             "from",
@@ -65,7 +65,7 @@ pub static STREAM: SectionSpec = SectionSpec {
         ),
     ],
     tables: &[
-        "exclude", "sample", "domains", "template", "batch", "retry", "http", "file",
+        "exclude", "sample", "domains", "template", "batch", "retry", "http", "kafka", "file",
     ],
 };
 

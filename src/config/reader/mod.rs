@@ -150,6 +150,16 @@ impl<'r, 'i> Section<'r, 'i> {
         self.read(name, value::text)
     }
 
+    /// Text that is never shown.
+    pub(crate) fn secret(&self, name: &str) -> Option<Given<String>> {
+        self.read(name, value::text)
+    }
+
+    /// `host:port` of brokers.
+    pub(crate) fn brokers(&self, name: &str) -> Option<Given<Vec<String>>> {
+        self.read(name, value::brokers)
+    }
+
     /// The text of a rule.
     pub(crate) fn rule(&self, name: &str) -> Option<Given<String>> {
         self.read(name, value::rule)
@@ -195,20 +205,36 @@ impl<'r, 'i> Section<'r, 'i> {
             return Vec::new();
         };
         let mut texts = Vec::new();
+        self.add_named_texts(table, (name, ""), &mut texts);
+        texts.sort_by_key(|(given, _)| given.place.line);
+        texts
+    }
+
+    /// Appends the texts of a table; `place` is its key, and what stands before each name. A dot in
+    /// a name that is not in quotes makes a table inside: it is a part of the name.
+    fn add_named_texts(
+        &self,
+        table: &DeTable<'_>,
+        (name, before): (&str, &str),
+        texts: &mut Vec<(Given<String>, String)>,
+    ) {
         for (key, value) in table {
             let line = Some(self.report.line(key.span().start));
-            let word = key.get_ref();
-            let place = self.at(&format!("{name}.\"{}\"", report::shown(word)), line);
+            let word = format!("{before}{}", key.get_ref());
+            let place = self.at(&format!("{name}.\"{}\"", report::shown(&word)), line);
             match value.get_ref() {
                 DeValue::String(text) => texts.push((
                     Given {
-                        value: word.to_string(),
+                        value: word,
                         origin: Origin::Typed,
                         place,
                         typed: MASK.to_owned(),
                     },
                     text.to_string(),
                 )),
+                DeValue::Table(inner) => {
+                    self.add_named_texts(inner, (name, &format!("{word}.")), texts);
+                }
                 other => self.report.wrong(
                     &place,
                     MASK,
@@ -219,8 +245,6 @@ impl<'r, 'i> Section<'r, 'i> {
                 ),
             }
         }
-        texts.sort_by_key(|(given, _)| given.place.line);
-        texts
     }
 
     /// The value worked out for a key that was not given, or was wrong.
@@ -365,7 +389,7 @@ impl<'r, 'i> Section<'r, 'i> {
     fn typed(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> String {
         let typed = self.report.typed(value.span());
         match key.kind {
-            Kind::Headers => MASK.to_owned(),
+            Kind::Headers | Kind::Secret { .. } => MASK.to_owned(),
             Kind::Url => value::masked_url(&typed),
             _ => typed,
         }

@@ -4,6 +4,8 @@
 
 mod file;
 mod http;
+mod kafka;
+mod kafka_properties;
 mod tls;
 
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use super::streams::StreamReader;
 use crate::sink::settings::{Compression, SinkSettings};
 
 /// Tables of a stream that are destinations.
-const KINDS: [&str; 2] = ["http", "file"];
+const KINDS: [&str; 3] = ["http", "kafka", "file"];
 
 impl StreamReader<'_, '_> {
     /// The destination of a stream: exactly one of the kinds there are.
@@ -63,6 +65,7 @@ impl StreamReader<'_, '_> {
     ) -> Option<SinkSettings> {
         match kind {
             "http" => self.read_http(section).map(SinkSettings::Http),
+            "kafka" => self.read_kafka(section).map(SinkSettings::Kafka),
             _ => self.read_file(section, files).map(SinkSettings::File),
         }
     }
