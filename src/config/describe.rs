@@ -260,7 +260,7 @@ fn kafka_words(kafka: &KafkaSettings) -> String {
         Topic::Field { topics, .. } => format!("one of {} topics", topics.len()),
     };
     let message = match &kafka.message {
-        Message::Event(event) => match event.codec.as_str() {
+        Message::Event(event) => match event.codec.name() {
             "none" => "one event a message".to_owned(),
             codec => format!("one event a message, {codec}"),
         },

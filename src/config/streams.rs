@@ -15,7 +15,7 @@ use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
 use crate::journal::settings::{HoldPolicy, WhenFull};
-use crate::sink::settings::{RetrySettings, SinkSettings};
+use crate::sink::settings::{Message, RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
 };
@@ -64,14 +64,22 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let place_of_template = section.section_place("template");
         section.finish();
         let (take, template) = (take?, template?);
-        if let (Some(template), Some(SinkSettings::File(_))) = (&template, &sink)
+        let not_framed = match &sink {
+            Some(SinkSettings::File(_)) => Some(
+                "is not for files, which hold many batches: one array or text around each would not \
+                 be read back",
+            ),
+            Some(SinkSettings::Kafka(kafka)) if matches!(kafka.message, Message::Event(_)) => {
+                Some("is not for single events, which have nothing around them")
+            }
+            _ => None,
+        };
+        if let (Some(template), Some(reason)) = (&template, not_framed)
             && !template.template.framing().is_lines()
         {
-            self.report.say(
-                &place_of_template,
-                "is not for files, which hold many batches: one array or text around each would \
-                 not be read back; leave out payload_format and separator, or the shape json_array",
-            );
+            let fix = "leave out payload_format and separator, or the shape json_array";
+            self.report
+                .say(&place_of_template, format!("{reason}; {fix}"));
             return None;
         }
         let template = template.map(|template| template.settings);

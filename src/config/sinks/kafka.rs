@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::kafka_properties;
 use crate::config::keys;
 use crate::config::reader::Section;
-use crate::config::reader::report::Given;
+use crate::config::reader::report::{Given, shown};
 use crate::config::streams::StreamReader;
 use crate::filter::path;
 use crate::filter::tree::Path;
 use crate::sink::settings::{
-    Compression, EventMessage, KAFKA_IS_BUILT, KafkaCodec, KafkaSettings, KafkaTls, Message,
-    Oversize, Password, PasswordMechanism, Sasl, Topic,
+    EventMessage, KAFKA_IS_BUILT, KafkaCodec, KafkaSettings, KafkaTls, Message, Oversize, Password,
+    PasswordMechanism, Sasl, Topic,
 };
 
 impl StreamReader<'_, '_> {
@@ -99,63 +99,64 @@ impl StreamReader<'_, '_> {
     fn read_message(&self, section: &Section<'_, '_>) -> Option<Message> {
         let message = section.one_of("message");
         let compression = section.one_of("compression");
-        let key = section.text("key_field");
-        let crn = section.text("crn_field");
-        let fields = self.check_kafka_headers(section.named_texts("header_fields"));
-        let oversize = section.one_of("oversize");
-        let (message, compression, oversize) = (message?, compression?, oversize?);
-        let word = compression.value;
-        if message.value == "batch" {
-            let of_events = [
-                "topic_field",
-                "key_field",
-                "crn_field",
-                "header_fields",
-                "oversize",
-            ];
-            for name in of_events.iter().filter(|name| section.has(name)) {
-                let rule =
-                    format!("{name} is for single events; remove it, or message = \"batch\"");
-                self.report.say(&section.place(), rule);
-            }
-            return match word {
-                "gzip" => Some(Message::Batch(Compression::Gzip)),
-                "none" => Some(Message::Batch(Compression::Identity)),
-                _ => {
-                    let rule =
-                        "is for single events; write \"gzip\" or \"none\" with message = \"batch\"";
-                    self.report.refuse(&compression, rule);
-                    None
-                }
-            };
-        }
-        let codec = match word {
-            "lz4" => KafkaCodec::Lz4,
-            "zstd" => KafkaCodec::Zstd,
-            "snappy" => KafkaCodec::Snappy,
-            "gzip" => {
+        let event = self.read_event_message(section);
+        let compression = compression?;
+        if message?.value == "event" {
+            if compression.value == "gzip" {
                 self.report.refuse(
                     &compression,
                     "is ten times slower than any other where each event is a message; write \"lz4\", \
                      or message = \"batch\"",
                 );
-                return None;
             }
-            _ => KafkaCodec::None,
-        };
+            let codec = match compression.value {
+                "lz4" => KafkaCodec::Lz4,
+                "zstd" => KafkaCodec::Zstd,
+                "snappy" => KafkaCodec::Snappy,
+                _ => KafkaCodec::None,
+            };
+            return Some(Message::Event(EventMessage { codec, ..event? }));
+        }
+        let of_events = [
+            "topic_field",
+            "key_field",
+            "crn_field",
+            "header_fields",
+            "oversize",
+        ];
+        for name in of_events.iter().filter(|name| section.has(name)) {
+            let rule = "is for single events; remove it, or message = \"batch\"";
+            self.report.say(&section.section_place(name), rule);
+        }
+        if !matches!(compression.value, "gzip" | "none") {
+            let rule = "is for single events; write \"gzip\" or \"none\" with message = \"batch\"";
+            self.report.refuse(&compression, rule);
+        }
+        Some(Message::Batch(super::compression_of(compression.value)))
+    }
+
+    /// How events become messages, but for the codec.
+    fn read_event_message(&self, section: &Section<'_, '_>) -> Option<EventMessage> {
+        let key = section.text("key_field");
+        let crn = section.text("crn_field");
+        let fields = section.named_texts("header_fields");
+        let oversize = section.one_of("oversize");
+        let fields = self.check_kafka_headers(fields);
+        let read = |given: Option<Given<String>>| given.and_then(|given| self.path_of(&given));
         let header_fields = fields
             .iter()
-            .map(|(name, path)| self.path_of_text(section, name, path));
-        Some(Message::Event(EventMessage {
-            key: key.map(|key| self.path_of(&key)).unwrap_or(None),
-            header_fields: header_fields.collect::<Option<_>>()?,
-            crn: crn.map(|crn| self.path_of(&crn)).unwrap_or(None),
-            codec,
-            oversize: match oversize.value {
+            .map(|(name, path)| self.path_of_text(section, name, path))
+            .collect::<Vec<_>>();
+        Some(EventMessage {
+            key: read(key),
+            header_fields: header_fields.into_iter().collect::<Option<_>>()?,
+            crn: read(crn),
+            codec: KafkaCodec::None,
+            oversize: match oversize?.value {
                 "truncate" => Oversize::Truncate,
                 _ => Oversize::Reject,
             },
-        }))
+        })
     }
 
     fn check_kafka_headers(&self, given: Vec<(Given<String>, String)>) -> Vec<(String, String)> {
@@ -194,8 +195,10 @@ impl StreamReader<'_, '_> {
         match path::parse(text) {
             Ok(path) => Some((name.to_owned(), path)),
             Err(why) => {
-                let rule = format!("header_fields.\"{name}\" is no path: {why}; correct it");
-                self.report.say(&section.place(), rule);
+                let name = shown(name);
+                let rule = format!("has for \"{name}\" no path: {why}; correct it");
+                self.report
+                    .say(&section.section_place("header_fields"), rule);
                 None
             }
         }
@@ -302,8 +305,8 @@ impl StreamReader<'_, '_> {
 
     fn refuse_keys(&self, section: &Section<'_, '_>, names: &[&str], word: &str) {
         for name in names.iter().filter(|name| section.has(name)) {
-            let rule = format!("{name} is of no use with sasl = \"{word}\"; remove one of them");
-            self.report.say(&section.place(), rule);
+            let rule = format!("is of no use with sasl = \"{word}\"; remove one of them");
+            self.report.say(&section.section_place(name), rule);
         }
     }
 }

@@ -76,7 +76,7 @@ impl Maker {
         config.set(
             "compression.codec",
             match &settings.message {
-                Message::Event(event) => event.codec.as_str(),
+                Message::Event(event) => event.codec.name(),
                 Message::Batch(_) => "none",
             },
         );

@@ -96,9 +96,9 @@ pub enum KafkaCodec {
 }
 
 impl KafkaCodec {
-    /// As configurations, ours and librdkafka's, call it.
+    /// Its name in configurations, ours and librdkafka's.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Lz4 => "lz4",
