@@ -136,9 +136,9 @@ fn first_seen(all: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String
 #[test]
 fn events_arrive_byte_for_byte_in_the_order_of_each_key_with_their_headers() {
     let broker = Broker::shared();
-    broker.topic("keyed", &["partitions=5"]);
+    let topic = broker.topic("keyed", &["partitions=5"]);
     let destination = format!(
-        "{PLAIN}topic = \"keyed\"\nkey_field = \"target.id\"\ncompression = \"lz4\"\n\
+        "{PLAIN}topic = \"{topic}\"\nkey_field = \"target.id\"\ncompression = \"lz4\"\n\
          headers = {{ type = \"audit\" }}\nheader_fields = {{ number = \"n\" }}\n"
     );
     let mut scene = Scene::new(&broker, &destination);
@@ -147,7 +147,7 @@ fn events_arrive_byte_for_byte_in_the_order_of_each_key_with_their_headers() {
         scene.send(part);
     }
     scene.drained();
-    let messages = broker.read_all("keyed");
+    let messages = broker.read_all(&topic);
     assert_eq!(by_key(&messages), expected_by_key(&lines));
     let mut places = std::collections::HashSet::new();
     for message in &messages {
@@ -169,15 +169,15 @@ fn events_arrive_byte_for_byte_in_the_order_of_each_key_with_their_headers() {
 #[test]
 fn a_batch_is_one_message_in_gzip() {
     let broker = Broker::shared();
-    broker.topic("batches", &[]);
+    let topic = broker.topic("batches", &[]);
     let destination =
-        format!("{PLAIN}topic = \"batches\"\nmessage = \"batch\"\ncompression = \"gzip\"\n");
+        format!("{PLAIN}topic = \"{topic}\"\nmessage = \"batch\"\ncompression = \"gzip\"\n");
     let mut scene = Scene::new(&broker, &destination);
     let lines = lines(0..5_000);
     scene.send(&lines);
     scene.drained();
     let mut text = String::new();
-    for message in broker.read_all("batches") {
+    for message in broker.read_all(&topic) {
         assert_eq!(message.headers["content-encoding"], "gzip");
         assert_eq!(message.headers["content-type"], "application/x-ndjson");
         let mut decoder = GzDecoder::new(message.body.as_slice());
@@ -223,8 +223,7 @@ fn every_way_to_say_who_we_are_is_let_in() {
         ),
     ];
     for (name, way) in ways {
-        let topic = format!("way-{name}");
-        broker.topic(&topic, &[]);
+        let topic = broker.topic(name, &[]);
         broker.run(&[
             "acl",
             "add",
@@ -253,13 +252,13 @@ fn unsigned_token() -> &'static str {
 #[test]
 fn a_wrong_password_is_told_and_a_corrected_file_needs_no_restart() {
     let broker = Broker::shared();
-    broker.topic("password", &[]);
+    let topic = broker.topic("password", &[]);
     let stage = Stage::new();
     let file = stage.path("password");
     fs::write(&file, "wrong\n").expect("write the password");
     let destination = format!(
         "brokers = \"@KAFKA_SASL_SSL@\"\nca_file = \"@KAFKA_CA@\"\nsasl = \"plain\"\n\
-         username = \"token\"\npassword_file = \"{}\"\ntopic = \"password\"\n",
+         username = \"token\"\npassword_file = \"{}\"\ntopic = \"{topic}\"\n",
         file.display()
     );
     let mut scene = Scene::on(stage, &broker, &destination);
@@ -267,7 +266,7 @@ fn a_wrong_password_is_told_and_a_corrected_file_needs_no_restart() {
     scene.fails_with("authentication_failure");
     fs::write(&file, broker.at("KAFKA_TOKEN_PASSWORD")).expect("write the password");
     scene.drained();
-    assert_eq!(broker.read_all("password").len(), 100);
+    assert_eq!(broker.read_all(&topic).len(), 100);
 }
 
 #[test]
@@ -288,47 +287,48 @@ fn certificates_that_are_expired_or_a_strangers_are_refused() {
 fn a_topic_that_is_missing_is_told_and_found_once_it_is_made() {
     let broker = Broker::shared();
     // To see that a topic is missing takes the right to see it.
-    broker.run(&["acl", "add", "token", "Write,Describe", "topic", "later"]);
-    let mut scene = Scene::new(&broker, &format!("{PLAIN}topic = \"later\"\n"));
+    let topic = broker.name_for("later");
+    let mut scene = Scene::new(&broker, &format!("{PLAIN}topic = \"{topic}\"\n"));
     scene.send(&lines(0..100));
     scene.fails_with("unknown_topic_or_partition");
-    broker.run(&["topic", "create", "later"]);
+    broker.run(&["topic", "create", &topic]);
     scene.drained();
-    assert_eq!(broker.read_all("later").len(), 100);
+    assert_eq!(broker.read_all(&topic).len(), 100);
 }
 
 #[test]
 fn a_right_that_is_revoked_while_running_is_told_and_nothing_is_lost() {
     let broker = Broker::shared();
-    broker.topic("revoked", &["partitions=3"]);
-    let destination = format!("{PLAIN}topic = \"revoked\"\nkey_field = \"target.id\"\n");
+    let topic = broker.topic("revoked", &["partitions=3"]);
+    let destination = format!("{PLAIN}topic = \"{topic}\"\nkey_field = \"target.id\"\n");
     let mut scene = Scene::new(&broker, &destination);
     let lines = lines(0..4_000);
     scene.send(&lines[..1_000]);
     scene.drained();
-    broker.run(&["acl", "remove", "token", "Write", "topic", "revoked"]);
+    broker.run(&["acl", "remove", "token", "Write", "topic", &topic]);
     for part in lines[1_000..].chunks(500) {
         scene.send(part);
     }
     scene.fails_with("topic_authorization_failed");
-    broker.run(&["acl", "add", "token", "Write", "topic", "revoked"]);
+    broker.run(&["acl", "add", "token", "Write", "topic", &topic]);
     scene.drained();
-    let found = first_seen(by_key(&broker.read_all("revoked")));
+    let found = first_seen(by_key(&broker.read_all(&topic)));
     assert_eq!(found, expected_by_key(&lines));
 }
 
 #[test]
 fn an_event_that_is_too_large_is_cut_and_marked_where_that_is_chosen() {
     let broker = Broker::shared();
-    broker.topic("cut", &[]);
-    let destination =
-        format!("{PLAIN}topic = \"cut\"\nmessage_bytes_max = \"10 KB\"\noversize = \"truncate\"\n");
+    let topic = broker.topic("cut", &[]);
+    let destination = format!(
+        "{PLAIN}topic = \"{topic}\"\nmessage_bytes_max = \"10 KB\"\noversize = \"truncate\"\n"
+    );
     let mut scene = Scene::new(&broker, &destination);
     let long = format!(r#"{{"text":"{}"}}"#, "\u{e9}".repeat(10_000));
     let lines = [lines(0..1), vec![long.clone()], lines(1..2)].concat();
     scene.send(&lines);
     scene.drained();
-    let messages = broker.read_all("cut");
+    let messages = broker.read_all(&topic);
     assert_eq!(
         [messages[0].text(), messages[2].text()],
         [&lines[0], &lines[2]]
@@ -347,7 +347,7 @@ fn one_event_that_is_too_large_holds_up_none_of_the_others_in_its_batch() {
         ("large-for-us", "max.message.bytes=1048588", "10 KB"),
         ("large-for-the-broker", "max.message.bytes=10000", "1 MB"),
     ] {
-        broker.topic(topic, &[topic_max]);
+        let topic = broker.topic(topic, &[topic_max]);
         let destination =
             format!("{PLAIN}topic = \"{topic}\"\nmessage_bytes_max = \"{own_max}\"\n");
         let mut scene = Scene::new(&broker, &destination);
@@ -357,7 +357,7 @@ fn one_event_that_is_too_large_holds_up_none_of_the_others_in_its_batch() {
         scene.fails_with("message_size_too_large");
         let mut found = Vec::new();
         eventually("the others have arrived", || {
-            found = broker.read_all(topic);
+            found = broker.read_all(&topic);
             first_seen(by_key(&found))
                 .values()
                 .map(Vec::len)
@@ -375,8 +375,8 @@ fn a_broker_that_is_killed_under_load_costs_no_event_and_no_order() {
     let stage = Stage::new();
     let port = 20_000 + stage.sink.port() % 5_000;
     let broker = Broker::own(&stage, port);
-    broker.topic("killed", &["partitions=3"]);
-    let destination = format!("{PLAIN}topic = \"killed\"\nkey_field = \"target.id\"\n");
+    let topic = broker.topic("killed", &["partitions=3"]);
+    let destination = format!("{PLAIN}topic = \"{topic}\"\nkey_field = \"target.id\"\n");
     let mut scene = Scene::on(stage, &broker, &destination);
     let lines = lines(0..60_000);
     let (before, after) = lines.split_at(20_000);
@@ -390,7 +390,7 @@ fn a_broker_that_is_killed_under_load_costs_no_event_and_no_order() {
     }
     broker.run(&["restart"]);
     scene.drained();
-    let found = first_seen(by_key(&broker.read_all("killed")));
+    let found = first_seen(by_key(&broker.read_all(&topic)));
     assert_eq!(found, expected_by_key(&lines));
     let Scene { relay, stage, .. } = scene;
     assert!(relay.terminate().success());

@@ -96,10 +96,19 @@ impl Broker {
         assert!(output.status.success(), "kafka {arguments:?}: {said}");
     }
 
-    /// Makes a topic, and lets `token` write it.
-    pub(crate) fn topic(&self, name: &str, settings: &[&str]) {
-        self.run(&[&["topic", "create", name], settings].concat());
-        self.run(&["acl", "add", "token", "Write,Describe", "topic", name]);
+    /// Makes a topic, and lets `token` write it; its name, which no other run of the test has.
+    pub(crate) fn topic(&self, name: &str, settings: &[&str]) -> String {
+        let name = self.name_for(name);
+        self.run(&[&["topic", "create", &name], settings].concat());
+        name
+    }
+
+    /// The name of a topic that is not made yet, but which `token` may write.
+    pub(crate) fn name_for(&self, name: &str) -> String {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock");
+        let name = format!("{name}-{}", now.as_micros());
+        self.run(&["acl", "add", "token", "Write,Describe", "topic", &name]);
+        name
     }
 
     /// The first `count` messages of a topic, in the order of each partition.
