@@ -5,6 +5,8 @@
 //! broker runs on the same cores, so only the two figures of one run can be compared: rounds of
 //! both take turns, and the best of each counts.
 
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
+
 mod corpus;
 
 use std::fs;

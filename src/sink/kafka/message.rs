@@ -10,16 +10,16 @@ use std::fmt::Write as _;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::settings::{EventMessage, KafkaSettings, Oversize, Topic};
-use crate::batch::{Compression, EventPosition, Parcel, Purpose, Record};
+use crate::batch::{Compression, Parcel, Purpose, Record};
 use crate::filter::text::unescaped;
 use crate::filter::tree::Path;
 use crate::filter::{PathId, Paths, Walker};
-use crate::position::SegmentId;
 use crate::sink::Failure;
 
 /// Name of the header with the batch's identity.
 pub(super) const BATCH_HEADER: &str = "weir-batch";
-/// Name of the header with the event's own place: `segment/offset`.
+/// Name of the header with the event's own offset. With the segment, which the batch's identity
+/// begins with, it is the event's place; it is short because it may weigh as much as the event.
 pub(super) const EVENT_HEADER: &str = "weir-event";
 /// Name of the header of an event that was cut: its bytes before that.
 pub(super) const TRUNCATED_HEADER: &str = "truncated";
@@ -99,7 +99,8 @@ pub(super) struct Composer {
     bytes_max: usize,
     paths: Paths,
     walker: Walker,
-    place: Place,
+    /// Room for the text of an offset.
+    offset: String,
 }
 
 impl Composer {
@@ -126,7 +127,7 @@ impl Composer {
             bytes_max: settings.message_bytes_max,
             paths,
             walker: Walker::new(),
-            place: Place::default(),
+            offset: String::new(),
         }
     }
 
@@ -156,7 +157,9 @@ impl Composer {
         let key = self.key.and_then(&mut value);
         let mut headers = shared.clone();
         if self.identity {
-            headers = headers.with(EVENT_HEADER, self.place.text(record.position).as_bytes());
+            self.offset.clear();
+            write!(self.offset, "{}", record.position.offset).expect("a String takes all");
+            headers = headers.with(EVENT_HEADER, self.offset.as_bytes());
         }
         for (name, path) in &self.header_fields {
             if let Some(value) = value(*path) {
@@ -268,26 +271,4 @@ fn cut_between_characters(bytes: &[u8], bytes_max: usize) -> &[u8] {
         end -= 1;
     }
     &bytes[..end]
-}
-
-/// Writes `segment/offset`; the segment, which neighbours share, once.
-#[derive(Debug, Default)]
-struct Place {
-    segment: Option<SegmentId>,
-    text: String,
-    segment_bytes: usize,
-}
-
-impl Place {
-    fn text(&mut self, position: EventPosition) -> &str {
-        if self.segment != Some(position.segment) {
-            self.segment = Some(position.segment);
-            self.text.clear();
-            write!(self.text, "{}/", position.segment).expect("a String takes all");
-            self.segment_bytes = self.text.len();
-        }
-        self.text.truncate(self.segment_bytes);
-        write!(self.text, "{}", position.offset).expect("a String takes all");
-        &self.text
-    }
 }

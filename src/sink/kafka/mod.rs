@@ -16,9 +16,12 @@ mod client;
 #[cfg(feature = "kafka")]
 mod delivery;
 #[cfg(feature = "kafka")]
+mod flight;
+#[cfg(feature = "kafka")]
 mod message;
 pub(super) mod settings;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(feature = "kafka")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "kafka")]
 mod words;

@@ -110,7 +110,7 @@ fn headers_are_the_fixed_ones_the_identity_and_values_of_fields() {
             "weir-batch",
             "07070707070707070707070707070707/0-0/siem/0000000000000000",
         ),
-        ("weir-event", "07070707070707070707070707070707/41"),
+        ("weir-event", "41"),
         ("host", "a"),
         ("location", "eu-de"),
         ("account", "77"),
