@@ -82,7 +82,7 @@ advisories: tools deny ## known holes in dependencies (fetches the advisory data
 # What follows is what the targets above share.
 
 tools:
-	@scripts/install.sh need cc libc-headers git
+	@scripts/install.sh need cc libc-headers git c++ make pkg-config openssl-headers
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup, then try again" >&2; exit 1; }
 
 isal:

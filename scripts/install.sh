@@ -23,6 +23,10 @@ package_of() {
     libtoolize) echo libtool ;;
     # The C library's headers; a compiler can be there without them.
     libc-headers) echo libc6-dev ;;
+    # For librdkafka; see docs/adr/0012.
+    c++) echo g++ ;;
+    pkg-config) echo pkg-config ;;
+    openssl-headers) echo libssl-dev ;;
     java) echo default-jre-headless ;;
     mvn) echo maven ;;
     setsid | flock) echo util-linux ;;
@@ -37,6 +41,7 @@ package_of() {
 present() {
     case $1 in
     libc-headers) [[ -e /usr/include/stdio.h ]] ;;
+    openssl-headers) [[ -e /usr/include/openssl/ssl.h ]] ;;
     python-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     # Ours, which comes with its TLS module; the system's may not.
     rsyslogd) [[ -x $tools_dir/usr/sbin/rsyslogd ]] ;;

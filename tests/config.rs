@@ -164,6 +164,11 @@ fn the_full_example_says_the_defaults() {
          [stream.siem.http]\nurl = \"https://siem.example:8088/ingest\"\n\
          headers.X-Token = \"change-me\"\n\
          content_type = \"application/x-ndjson\"\nserver_name = \"siem.example\"\n\
+         [stream.qradar.kafka]\nbrokers = \"kafka-1.example:9093, kafka-2.example : 9093\"\n\
+         topic = \"audit-events\"\nkey_field = \"target.id\"\ncrn_field = \"logSourceCRN\"\n\
+         headers = { region = \"eu-de\", type = \"audit\" }\nheader_fields.host = \"_host\"\n\
+         sasl = \"plain\"\nusername = \"token\"\npassword = \"change-me\"\n\
+         properties.linger.ms = \"5\"\n\
          [stream.archive.file]\npath = \"/var/lib/weir/out/events.ndjson\"\n\
          [stream.hub.relay]\nurl = \"https://hub.example\"\n\
          token = \"change-me-to-a-random-one\"\nhostname = \"site-a\"\n\

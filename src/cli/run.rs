@@ -205,6 +205,7 @@ fn tell(opened: &OpenNode, default: bool) -> String {
             crate::sink::SinkSettings::Http(http) => {
                 format!("POST {}", http.urls[0].host().unwrap_or("?"))
             }
+            crate::sink::SinkSettings::Kafka(kafka) => format!("kafka {}", kafka.brokers.join(",")),
             crate::sink::SinkSettings::File(file) => file.path.display().to_string(),
             crate::sink::SinkSettings::Relay(relay) => format!(
                 "relay to {}",

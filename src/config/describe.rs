@@ -9,8 +9,8 @@ use crate::ingest::settings::{InputSettings, Validation};
 use crate::journal::settings::{HoldPolicy, LettersSettings, RoomLimit, WhenFull, WhenLettersFull};
 use crate::position::Timestamp;
 use crate::sink::settings::{
-    Compression, Framing, HttpSettings, KeyLayout, ReplyForm, S3KeySource, S3Settings,
-    SinkSettings, SyslogSettings, TokenSource,
+    Compression, Framing, HttpSettings, KafkaSettings, KeyLayout, Message, ReplyForm, S3KeySource,
+    S3Settings, Sasl, SinkSettings, SyslogSettings, TokenSource, Topic,
 };
 use crate::stream::settings::{AuditChoice, StartAt};
 
@@ -195,6 +195,7 @@ fn stream_line(plan: &StreamPlan) -> String {
     } = plan;
     let destination = match sink {
         SinkSettings::Http(http) => http_words(http),
+        SinkSettings::Kafka(kafka) => kafka_words(kafka),
         SinkSettings::File(file) => format!(
             "file {}{}, a new one at {} or {}",
             file.path.display(),
@@ -326,6 +327,34 @@ fn s3_words(s3: &S3Settings) -> String {
         "bucket {} at {host}, {layout} keys behind \"{}\", {}, {keys}",
         s3.bucket, s3.prefix, s3.content_type
     )
+}
+
+fn kafka_words(kafka: &KafkaSettings) -> String {
+    let topic = match &kafka.topic {
+        Topic::Fixed(topic) => format!("topic {topic}"),
+        Topic::Field { topics, .. } => format!("one of {} topics", topics.len()),
+    };
+    let message = match &kafka.message {
+        Message::Event(event) => match event.codec.name() {
+            "none" => "one event a message".to_owned(),
+            codec => format!("one event a message, {codec}"),
+        },
+        Message::Batch(compression) => {
+            format!("one batch a message{}", compression_words(*compression))
+        }
+    };
+    let tls = if kafka.tls.is_some() { ", TLS" } else { "" };
+    let sasl = match &kafka.sasl {
+        None => String::new(),
+        Some(Sasl::TokenFile(_)) => ", OAUTHBEARER".to_owned(),
+        Some(Sasl::Password {
+            mechanism,
+            username,
+            ..
+        }) => format!(", {} as {username}", mechanism.name()),
+    };
+    let brokers = kafka.brokers.join(",");
+    format!("kafka {topic} at {brokers}, {message}{tls}{sasl}")
 }
 
 fn compression_words(compression: Compression) -> &'static str {

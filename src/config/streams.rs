@@ -17,7 +17,7 @@ use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
 use crate::journal::settings::{HoldPolicy, LettersSettings, WhenFull, WhenLettersFull};
-use crate::sink::settings::{Backoff, RelayFormat, RetrySettings, SinkSettings};
+use crate::sink::settings::{Backoff, Message, RelayFormat, RetrySettings, SinkSettings};
 use crate::stream::settings::{
     AuditChoice, BatchLimits, Sampling, StreamSettings, Take, TemplateSettings,
 };
@@ -219,6 +219,11 @@ fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
         SinkSettings::File(_) => Some(
             "is not for files, which hold many batches: one array or text around each would \
              not be read back; leave out payload_format and separator, or the shape json_array",
+        ),
+        SinkSettings::Kafka(kafka) if matches!(kafka.message, Message::Batch(_)) => None,
+        SinkSettings::Kafka(_) => Some(
+            "is not for single events, which have nothing around them; leave out payload_format and \
+             separator, or the shape json_array",
         ),
         SinkSettings::Syslog(_) => Some(
             "is not for syslog, which sends each event by itself; leave out payload_format and \

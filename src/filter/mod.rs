@@ -13,6 +13,7 @@ pub mod exclusions;
 mod functions;
 pub mod line;
 mod literal;
+pub mod path;
 pub mod query;
 pub mod selection;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 pub mod file;
 pub mod http;
+pub mod kafka;
 pub mod relay;
 pub mod retry;
 #[cfg(feature = "s3")]
@@ -26,6 +27,8 @@ use crate::position::{JournalId, Timestamp};
 
 pub use file::FileSink;
 pub use http::HttpSink;
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaSink;
 pub use relay::RelaySink;
 #[cfg(feature = "s3")]
 pub use s3::S3Sink;
@@ -108,7 +111,38 @@ pub const FAILURE_REASONS: &[&str] = &[
     "s3_access_denied",
     "s3_no_such_bucket",
     "file_write_failed",
+    "authentication_failure",
+    "sasl_authentication_failed",
+    "unsupported_sasl_mechanism",
+    "topic_authorization_failed",
+    "cluster_authorization_failed",
+    "unknown_topic",
+    "unknown_topic_or_partition",
+    "unknown_partition",
+    "invalid_topic",
+    "invalid_record",
+    "policy_violation",
+    "unsupported_feature",
+    "ssl_error",
+    "kafka_configuration",
     "message_size_too_large",
+    "message_batch_too_large",
+    "broker_transport_failure",
+    "all_brokers_down",
+    "broker_handle_destroyed",
+    "host_resolution_failure",
+    "message_timed_out",
+    "request_timed_out",
+    "leader_not_available",
+    "not_leader_for_partition",
+    "not_enough_replicas",
+    "kafka_storage_error",
+    "coordinator_load_in_progress",
+    "throttling_quota_exceeded",
+    "out_of_order_sequence_number",
+    "unknown_producer_id",
+    "invalid_producer_epoch",
+    "kafka_error",
 ];
 
 /// A destination's delivering end. One value serves one journal of one stream, so at most
@@ -210,6 +244,9 @@ pub enum AnySink {
     /// Objects in a bucket.
     #[cfg(feature = "s3")]
     S3(Box<S3Sink>),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(Box<KafkaSink>),
 }
 
 impl AnySink {
@@ -234,6 +271,13 @@ impl AnySink {
             SinkSettings::S3(s3) => S3Sink::open(s3).map(Box::new).map(Self::S3),
             #[cfg(not(feature = "s3"))]
             SinkSettings::S3(_) => Err(OpenError::NotBuilt("s3")),
+            #[cfg(feature = "kafka")]
+            SinkSettings::Kafka(kafka) => {
+                let sink = KafkaSink::open(kafka, context.stream, context.clock);
+                Ok(Self::Kafka(Box::new(sink)))
+            }
+            #[cfg(not(feature = "kafka"))]
+            SinkSettings::Kafka(_) => Err(OpenError::NotBuilt("kafka")),
         }
     }
 }
@@ -247,6 +291,8 @@ impl Sink for AnySink {
             Self::Syslog(sink) => sink.deliver(parcel).await,
             #[cfg(feature = "s3")]
             Self::S3(sink) => sink.deliver(parcel).await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(sink) => sink.deliver(parcel).await,
         }
     }
 
@@ -258,6 +304,8 @@ impl Sink for AnySink {
             Self::Syslog(sink) => sink.state(),
             #[cfg(feature = "s3")]
             Self::S3(sink) => sink.state(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(sink) => sink.state(),
         }
     }
 
@@ -269,6 +317,8 @@ impl Sink for AnySink {
             Self::Syslog(sink) => sink.recorded(),
             #[cfg(feature = "s3")]
             Self::S3(sink) => sink.recorded(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(sink) => sink.recorded(),
         }
     }
 }

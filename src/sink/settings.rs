@@ -4,6 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use super::kafka::settings::{
+    BUILT as KAFKA_IS_BUILT, EventMessage, KafkaCodec, KafkaSettings, KafkaTls, Message, Oversize,
+    Password, PasswordMechanism, Sasl, Topic, check_property as check_kafka_property,
+};
 pub use crate::batch::{BodyForm, Compression};
 pub use crate::sink::http::authorization;
 pub use crate::sink::relay::{RelayFormat, RelaySettings};
@@ -24,6 +28,8 @@ pub enum SinkSettings {
     Syslog(SyslogSettings),
     /// Objects in a bucket.
     S3(S3Settings),
+    /// Kafka.
+    Kafka(KafkaSettings),
 }
 
 impl SinkSettings {
@@ -36,6 +42,7 @@ impl SinkSettings {
             Self::Relay(settings) => BodyForm::Whole(settings.http.compression),
             Self::Syslog(_) => BodyForm::Records,
             Self::S3(settings) => BodyForm::Whole(settings.compression()),
+            Self::Kafka(settings) => settings.body_form(),
         }
     }
 
@@ -54,6 +61,7 @@ impl SinkSettings {
             Self::Relay(_) => "relay",
             Self::Syslog(_) => "syslog",
             Self::S3(_) => "s3",
+            Self::Kafka(_) => "kafka",
         }
     }
 }

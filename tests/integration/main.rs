@@ -16,6 +16,10 @@ mod failing_disk;
 mod full_disk;
 mod harness;
 mod journal_tools;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_broker;
 mod load;
 mod peers;
 mod presets;

@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod input;
+pub mod kafka;
 pub mod node;
 pub mod reference;
 pub mod relay;
@@ -43,6 +44,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     &relay::RELAY,
     &syslog::SYSLOG,
     &s3::S3,
+    &kafka::KAFKA,
 ];
 
 /// One table of the configuration file.
@@ -156,6 +158,8 @@ pub enum Kind {
     Headers,
     /// A rule: text that may have several lines.
     Rule,
+    /// A list of `host:port`, or one text with commas between them.
+    Brokers,
     /// A list of texts.
     Texts {
         /// Most items.

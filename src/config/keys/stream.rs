@@ -8,7 +8,7 @@ use super::{Except, Fallback, GIB, KIB, Key, Kind, MIB, SectionSpec, TIB, span};
 pub static STREAM: SectionSpec = SectionSpec {
     path: "stream.NAME",
     doc: "A delivery. It needs one destination: `[stream.NAME.http]`, `[stream.NAME.file]`, \
-          `[stream.NAME.s3]`, `[stream.NAME.relay]` or `[stream.NAME.syslog]`.",
+          `[stream.NAME.kafka]`, `[stream.NAME.s3]`, `[stream.NAME.relay]` or `[stream.NAME.syslog]`.",
     keys: &[
         Key::new(
             "from",
@@ -75,6 +75,7 @@ pub static STREAM: SectionSpec = SectionSpec {
         "dead_letters",
         "http",
         "file",
+        "kafka",
         "s3",
         "relay",
         "syslog",

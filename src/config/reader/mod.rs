@@ -150,6 +150,16 @@ impl<'r, 'i> Section<'r, 'i> {
         self.read(name, value::text)
     }
 
+    /// Text that is never shown.
+    pub(crate) fn secret(&self, name: &str) -> Option<Given<String>> {
+        self.read(name, value::text)
+    }
+
+    /// `host:port` of brokers.
+    pub(crate) fn brokers(&self, name: &str) -> Option<Given<Vec<String>>> {
+        self.read(name, value::brokers)
+    }
+
     /// The text of a rule.
     pub(crate) fn rule(&self, name: &str) -> Option<Given<String>> {
         self.read(name, value::rule)
@@ -198,11 +208,6 @@ impl<'r, 'i> Section<'r, 'i> {
         Some(urls.collect())
     }
 
-    /// Text that is never shown.
-    pub(crate) fn secret(&self, name: &str) -> Option<Given<String>> {
-        self.read(name, value::text)
-    }
-
     /// The text of a key in a table of this section, unchecked: for what must be known before that
     /// table is read.
     pub(crate) fn peek(&self, table: &str, name: &str) -> Option<&str> {
@@ -226,20 +231,36 @@ impl<'r, 'i> Section<'r, 'i> {
             return Vec::new();
         };
         let mut texts = Vec::new();
+        self.add_named_texts(table, (name, ""), &mut texts);
+        texts.sort_by_key(|(given, _)| given.place.line);
+        texts
+    }
+
+    /// Appends the texts of a table; `place` is its key, and what stands before each name. A dot in
+    /// a name that is not in quotes makes a table inside: it is a part of the name.
+    fn add_named_texts(
+        &self,
+        table: &DeTable<'_>,
+        (name, before): (&str, &str),
+        texts: &mut Vec<(Given<String>, String)>,
+    ) {
         for (key, value) in table {
             let line = Some(self.report.line(key.span().start));
-            let word = key.get_ref();
-            let place = self.at(&format!("{name}.\"{}\"", report::shown(word)), line);
+            let word = format!("{before}{}", key.get_ref());
+            let place = self.at(&format!("{name}.\"{}\"", report::shown(&word)), line);
             match value.get_ref() {
                 DeValue::String(text) => texts.push((
                     Given {
-                        value: word.to_string(),
+                        value: word,
                         origin: Origin::Typed,
                         place,
                         typed: MASK.to_owned(),
                     },
                     text.to_string(),
                 )),
+                DeValue::Table(inner) => {
+                    self.add_named_texts(inner, (name, &format!("{word}.")), texts);
+                }
                 other => self.report.wrong(
                     &place,
                     MASK,
@@ -250,8 +271,6 @@ impl<'r, 'i> Section<'r, 'i> {
                 ),
             }
         }
-        texts.sort_by_key(|(given, _)| given.place.line);
-        texts
     }
 
     /// The value worked out for a key that was not given, or was wrong.

@@ -163,6 +163,52 @@ pub(super) fn urls(value: &DeValue<'_>, key: &Key) -> Result<Vec<String>, String
     items.collect()
 }
 
+/// Brokers as `host:port`, without the spaces around and within them.
+pub(super) fn brokers(value: &DeValue<'_>, _: &Key) -> Result<Vec<String>, String> {
+    let items: Vec<&str> = match value {
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| item.get_ref().as_str().ok_or_else(|| word(item.get_ref())))
+            .collect::<Result<_, _>>()
+            .map_err(|word| format!("has an item that is {word}; put each in double quotes"))?,
+        _ => vec![text_of(value)],
+    };
+    let brokers: Vec<String> = items
+        .iter()
+        .flat_map(|item| item.split(','))
+        .map(|broker| broker.chars().filter(|c| !c.is_whitespace()).collect())
+        .collect();
+    if brokers.len() > BROKERS_MAX {
+        return Err(format!(
+            "has more than {BROKERS_MAX} brokers; some are enough"
+        ));
+    }
+    for broker in &brokers {
+        let parts = broker.rsplit_once(':');
+        let is_host = |host: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            let inside = host
+                .strip_prefix('[')
+                .and_then(|host| host.strip_suffix(']'));
+            match inside {
+                Some(inside) => inside.parse::<std::net::Ipv6Addr>().is_ok(),
+                None => !host.is_empty() && host.chars().all(plain),
+            }
+        };
+        if !parts.is_some_and(|(host, port)| is_host(host) && is_port(port)) {
+            let shown = super::report::shown(broker);
+            return Err(format!(
+                "has \"{shown}\", which is no host:port; write for example \"kafka-1.example:9093\""
+            ));
+        }
+    }
+    Ok(brokers)
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 /// Text as it stands, line breaks included; its own parser judges it.
 pub(super) fn rule(value: &DeValue<'_>, _: &Key) -> Result<String, String> {
     Ok(text_of(value).to_owned())
@@ -232,7 +278,7 @@ pub(super) fn fits(value: &DeValue<'_>, kind: Kind) -> bool {
         | Kind::Url
         | Kind::Origin
         | Kind::Rule => value.is_str(),
-        Kind::Urls { .. } => value.is_str() || value.is_array(),
+        Kind::Urls { .. } | Kind::Brokers => value.is_str() || value.is_array(),
         Kind::Headers => value.is_table(),
         Kind::Texts { .. } => value.is_array(),
     }
@@ -247,6 +293,7 @@ pub(super) fn need(kind: Kind) -> &'static str {
         Kind::SizeOrPercent { .. } => "a size or a share",
         Kind::Span { .. } => "a duration",
         Kind::OneOf(_) | Kind::Text { .. } | Kind::Secret { .. } => "text",
+        Kind::Brokers => "a list of brokers",
         Kind::Rule => "a rule as text",
         Kind::Texts { .. } => "a list of text",
         Kind::Address => "an address",
@@ -280,6 +327,7 @@ pub(super) fn example(key: &Key) -> &'static str {
         (_, Kind::Span { .. }) => "\"30s\"",
         (_, Kind::OneOf(_) | Kind::Text { .. }) => "\"name\"",
         (_, Kind::Secret { .. }) => "\"…\"",
+        (_, Kind::Brokers) => "[\"kafka-1.example:9093\", \"kafka-2.example:9093\"]",
         (_, Kind::Address) => "\"127.0.0.1:9000\"",
         (_, Kind::Path) => "\"/var/lib/weir/out/events.ndjson\"",
         (_, Kind::ExistingFile) => "\"/etc/weir/ca.pem\"",
@@ -309,6 +357,9 @@ pub(super) fn masked_url(typed: &str) -> String {
         None => format!("{front}{host}"),
     }
 }
+
+/// Brokers a client may be given.
+const BROKERS_MAX: usize = 64;
 
 /// Bytes a URL may have: what common servers accept in a request line.
 const URL_BYTES_MAX: usize = 8 * 1024;

@@ -4,6 +4,8 @@
 
 mod file;
 mod http;
+mod kafka;
+mod kafka_properties;
 pub(super) mod preset;
 pub(super) mod relay;
 pub(super) mod s3;
@@ -18,7 +20,7 @@ use super::streams::StreamReader;
 use crate::sink::settings::{Compression, SinkSettings};
 
 /// Tables of a stream that are destinations.
-const KINDS: [&str; 5] = ["http", "file", "s3", "relay", "syslog"];
+const KINDS: [&str; 6] = ["http", "file", "kafka", "s3", "relay", "syslog"];
 
 impl StreamReader<'_, '_> {
     /// The destination of a stream: exactly one of the kinds there are.
@@ -70,6 +72,7 @@ impl StreamReader<'_, '_> {
             "relay" => self.read_relay(section).map(SinkSettings::Relay),
             "syslog" => self.read_syslog(section).map(SinkSettings::Syslog),
             "s3" => self.read_s3(section).map(SinkSettings::S3),
+            "kafka" => self.read_kafka(section).map(SinkSettings::Kafka),
             _ => self.read_file(section, files).map(SinkSettings::File),
         }
     }

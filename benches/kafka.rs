@@ -1,0 +1,210 @@
+//! Events a second to a real Kafka broker: librdkafka alone, and the sink with the same payloads
+//! and the same properties. The sink is to reach 70 % of librdkafka's own figure.
+//!
+//! Needs the broker of `tests/services/kafka`; without one it says so and measures nothing. The
+//! broker runs on the same cores, so only the two figures of one run can be compared: rounds of
+//! both take turns, and the best of each counts.
+
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
+
+mod corpus;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use weir::batch::{BatchId, Body, Compression, EventPosition, Parcel, Purpose, Record};
+use weir::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
+use weir::sink::settings::{EventMessage, KafkaCodec, KafkaSettings, Message, Oversize, Topic};
+use weir::sink::{KafkaSink, Outcome, Sink as _};
+
+/// Raw bytes of a round: a few of a stream's default batches.
+const PARCELS: usize = 16;
+const PARCEL_BYTES: usize = 8 << 20;
+const CORPUS_BYTES: usize = 512 << 10;
+const ROUNDS: usize = 5;
+const TOPIC: &str = "weir-events";
+
+fn main() {
+    let Some(brokers) = brokers() else {
+        println!("kafka: no broker; start it with tests/services/kafka start");
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let blocks = [
+        ("audit", corpus::audit_block(CORPUS_BYTES, 1)),
+        ("waf", corpus::waf_block(CORPUS_BYTES, 1)),
+    ];
+    for (name, block) in blocks {
+        let parcel = parcel(&block);
+        for codec in [KafkaCodec::None, KafkaCodec::Lz4] {
+            let mut alone = Alone::new(&brokers, codec);
+            let mut bare = sink(&brokers, codec, false);
+            let mut whole = sink(&brokers, codec, true);
+            let mut best = [0.0_f64; 3];
+            for _ in 0..ROUNDS {
+                let rates = [
+                    rate(&parcel, || alone.send(&parcel)),
+                    rate(&parcel, || runtime.block_on(deliver(&mut bare, &parcel))),
+                    rate(&parcel, || runtime.block_on(deliver(&mut whole, &parcel))),
+                ];
+                for (best, rate) in best.iter_mut().zip(rates) {
+                    *best = best.max(rate);
+                }
+            }
+            let [alone, bare, whole] = best;
+            println!(
+                "kafka {name} {}: librdkafka {:.0} k/s, sink {:.0} k/s ({:.0} %), with identity \
+                 headers {:.0} k/s ({:.0} %)",
+                codec.name(),
+                alone / 1e3,
+                bare / 1e3,
+                100.0 * bare / alone,
+                whole / 1e3,
+                100.0 * whole / alone
+            );
+        }
+    }
+}
+
+/// Events a second of a round.
+fn rate(parcel: &Parcel, round: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    round();
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let events = (parcel.records().len() * PARCELS) as f64;
+    events / start.elapsed().as_secs_f64()
+}
+
+/// librdkafka, fed in a loop with what the sink would send.
+struct Alone {
+    producer: BaseProducer,
+}
+
+impl Alone {
+    fn new(brokers: &str, codec: KafkaCodec) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.kbytes", "32768")
+            .set("compression.codec", codec.name())
+            .create();
+        Self {
+            producer: producer.expect("a producer"),
+        }
+    }
+
+    /// A round: the queue is kept full, and all is acknowledged at the end.
+    fn send(&mut self, parcel: &Parcel) {
+        for record in (0..PARCELS).flat_map(|_| parcel.records()) {
+            let body: &[u8] = &record.body;
+            let mut message = BaseRecord::<(), [u8]>::to(TOPIC).payload(body);
+            while let Err((_, back)) = self.producer.send(message) {
+                message = back;
+                self.producer.poll(Duration::from_millis(1));
+            }
+        }
+        let flushed = self.producer.flush(Duration::from_secs(60));
+        flushed.expect("all is acknowledged");
+    }
+}
+
+fn sink(brokers: &str, codec: KafkaCodec, identity_headers: bool) -> KafkaSink {
+    let settings = KafkaSettings {
+        brokers: vec![brokers.to_owned()],
+        topic: Topic::Fixed(TOPIC.to_owned()),
+        message: Message::Event(EventMessage {
+            key: None,
+            header_fields: Vec::new(),
+            crn: None,
+            codec,
+            oversize: Oversize::Reject,
+        }),
+        headers: Vec::new(),
+        identity_headers,
+        message_bytes_max: 1_000_000,
+        delivery_timeout: Duration::from_secs(60),
+        tls: None,
+        sasl: None,
+        properties: Vec::new(),
+    };
+    KafkaSink::open(&settings, Arc::from("bench"), Arc::new(|| Timestamp(0)))
+}
+
+/// A round.
+async fn deliver(sink: &mut KafkaSink, parcel: &Parcel) {
+    for _ in 0..PARCELS {
+        assert_eq!(sink.deliver(parcel).await, Outcome::Delivered);
+    }
+}
+
+/// Lines of the corpus over and over, up to the size of a parcel.
+fn parcel(block: &[u8]) -> Parcel {
+    let segment = SegmentId([7; 16]);
+    let mut records = Vec::new();
+    let mut raw_bytes = 0;
+    let lines = block.split_inclusive(|byte| *byte == b'\n');
+    // The last line of a block may be cut.
+    let lines: Vec<_> = lines.filter_map(|line| line.strip_suffix(b"\n")).collect();
+    for (line, offset) in lines.iter().cycle().zip(0..) {
+        if raw_bytes > PARCEL_BYTES {
+            break;
+        }
+        raw_bytes += line.len() + 1;
+        let line = Bytes::copy_from_slice(line);
+        records.push(Record {
+            position: EventPosition {
+                segment,
+                journal: JournalId(0),
+                offset: Offset(offset),
+            },
+            received: Timestamp(0),
+            line: line.clone(),
+            body: line,
+        });
+    }
+    let events = records.len() as u64;
+    Parcel {
+        id: BatchId {
+            segment,
+            range: OffsetRange {
+                first: Offset(0),
+                end: Offset(events),
+            },
+            stream: Arc::from("bench"),
+            version: 0,
+        },
+        journal: JournalId(0),
+        attempt: 0,
+        events,
+        raw_bytes: raw_bytes as u64,
+        body: Body::Records(records),
+        content_encoding: Compression::Identity,
+        content_type: None,
+        received_first: Timestamp(0),
+        purpose: Purpose::Events,
+    }
+}
+
+/// The plain listener, as the script wrote it down.
+fn brokers() -> Option<String> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let services = std::env::var_os("WEIR_SERVICES_DIR");
+    let services = services.map_or_else(|| repository.join("target/services"), PathBuf::from);
+    let text = fs::read_to_string(services.join("kafka/env")).ok()?;
+    let lines = text.lines();
+    let address = lines
+        .filter_map(|line| line.strip_prefix("KAFKA_PLAINTEXT="))
+        .next()?;
+    std::net::TcpStream::connect(address).ok()?;
+    Some(address.to_owned())
+}

@@ -1,0 +1,211 @@
+//! The real Kafka broker of `tests/services/kafka`: its addresses, its administration, and what
+//! readers find in its topics.
+//!
+//! Messages are read with librdkafka from the plain listener, where everybody may do everything.
+//! A test whose broker is to die has one of its own beside the shared one.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::harness::{DEADLINE, Stage};
+
+/// A message as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Read {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is UTF-8")
+    }
+}
+
+/// See the module's documentation.
+pub(crate) struct Broker {
+    /// Where the script keeps its things, and the first of its ports; `None`: as everybody's.
+    own: Option<(PathBuf, u16)>,
+    addresses: BTreeMap<String, String>,
+}
+
+impl Broker {
+    /// The one that `make test` starts.
+    pub(crate) fn shared() -> Self {
+        let folder = std::env::var_os("WEIR_SERVICES_DIR").map_or_else(
+            || repository("target/services"),
+            |folder| repository("").join(folder),
+        );
+        let broker = Self {
+            own: None,
+            addresses: read_addresses(&folder),
+        };
+        assert!(
+            TcpStream::connect(broker.at("KAFKA_PLAINTEXT")).is_ok(),
+            "no Kafka broker; start it with tests/services/kafka start, or run make test"
+        );
+        broker
+    }
+
+    /// One of the test's own, with its data below the stage; ports from `port` on.
+    pub(crate) fn own(stage: &Stage, port: u16) -> Self {
+        let mut broker = Self {
+            own: Some((stage.path("services"), port)),
+            addresses: BTreeMap::new(),
+        };
+        broker.run(&["start"]);
+        broker.addresses = read_addresses(&stage.path("services"));
+        broker
+    }
+
+    /// A value of the script's file `env`.
+    pub(crate) fn at(&self, name: &str) -> &str {
+        let value = self.addresses.get(name);
+        value.unwrap_or_else(|| panic!("{name} is not in the broker's file env"))
+    }
+
+    /// `text` with the broker's values in place of `@KAFKA_…@`.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        let names = self.addresses.iter();
+        names.fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("@{name}@"), value)
+        })
+    }
+
+    /// `tests/services/kafka` with these arguments.
+    pub(crate) fn run(&self, arguments: &[&str]) {
+        let mut command = Command::new(repository("tests/services/kafka"));
+        if let Some((folder, port)) = &self.own {
+            command
+                .env("WEIR_SERVICES_DIR", folder)
+                .env("WEIR_KAFKA_PORT", port.to_string());
+        }
+        let output = command.args(arguments).stdin(Stdio::null()).output();
+        let output = output.expect("the script can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kafka {arguments:?}: {said}");
+    }
+
+    /// Makes a topic, and lets `token` write it; its name, which no other run of the test has.
+    pub(crate) fn topic(&self, name: &str, settings: &[&str]) -> String {
+        let name = self.name_for(name);
+        self.run(&[&["topic", "create", &name], settings].concat());
+        name
+    }
+
+    /// The name of a topic that is not made yet, but which `token` may write.
+    pub(crate) fn name_for(&self, name: &str) -> String {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock");
+        let name = format!("{name}-{}", now.as_micros());
+        self.run(&["acl", "add", "token", "Write,Describe", "topic", &name]);
+        name
+    }
+
+    /// The first `count` messages of a topic, in the order of each partition.
+    pub(crate) fn read(&self, topic: &str, count: usize) -> Vec<Read> {
+        let mut found = Vec::new();
+        let consumer = self.consumer(topic);
+        let started = Instant::now();
+        while found.len() < count {
+            let late = started.elapsed() > DEADLINE;
+            assert!(!late, "{} of {count} messages came", found.len());
+            if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+                found.push(seen(&message.expect("a message")));
+            }
+        }
+        found
+    }
+
+    /// All messages that are in a topic now.
+    pub(crate) fn read_all(&self, topic: &str) -> Vec<Read> {
+        let consumer = self.consumer(topic);
+        let partitions = partitions_of(&consumer, topic);
+        let counts = partitions.into_iter().map(|partition| {
+            let ends = consumer.fetch_watermarks(topic, partition, DEADLINE);
+            let (low, high) = ends.expect("the ends of a partition");
+            usize::try_from(high - low).expect("a count")
+        });
+        let count = counts.sum();
+        self.read(topic, count)
+    }
+
+    fn consumer(&self, topic: &str) -> BaseConsumer {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.at("KAFKA_PLAINTEXT"))
+            .set("group.id", "weir-tests")
+            .set("enable.auto.commit", "false")
+            .create()
+            .expect("a consumer");
+        let mut assignment = TopicPartitionList::new();
+        for partition in partitions_of(&consumer, topic) {
+            let added = assignment.add_partition_offset(topic, partition, Offset::Beginning);
+            added.expect("a partition of the topic");
+        }
+        consumer.assign(&assignment).expect("an assignment");
+        consumer
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.own.is_some() {
+            self.run(&["stop"]);
+        }
+    }
+}
+
+fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
+    let metadata = consumer.fetch_metadata(Some(topic), DEADLINE);
+    let metadata = metadata.expect("the topic's metadata");
+    let topics = metadata.topics().iter();
+    topics
+        .flat_map(|topic| topic.partitions().iter().map(|partition| partition.id()))
+        .collect()
+}
+
+fn seen(message: &rdkafka::message::BorrowedMessage<'_>) -> Read {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let headers = message.headers();
+    let headers = headers.into_iter().flat_map(|headers| headers.iter());
+    Read {
+        partition: message.partition(),
+        key: message.key().map(text),
+        headers: headers
+            .map(|header| {
+                (
+                    header.key.to_owned(),
+                    text(header.value.unwrap_or_default()),
+                )
+            })
+            .collect(),
+        body: message.payload().unwrap_or_default().to_vec(),
+    }
+}
+
+fn read_addresses(services: &Path) -> BTreeMap<String, String> {
+    let file = services.join("kafka/env");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; start the broker with tests/services/kafka start, or run make test",
+            file.display()
+        )
+    });
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
