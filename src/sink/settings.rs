@@ -8,10 +8,6 @@ pub use crate::batch::{BodyForm, Compression};
 
 /// Settings of one destination.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value a stream, built once; a box would only be in the reader's way"
-)]
 pub enum SinkSettings {
     /// HTTP/1.1 requests.
     Http(HttpSettings),
