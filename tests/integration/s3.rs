@@ -585,7 +585,7 @@ impl Proxy {
         let listener = TcpListener::bind(address).expect("the address is free");
         let loses = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&loses);
-        std::thread::spawn(move || {
+        start(move || {
             for client in listener.incoming() {
                 let client = client.expect("a connection");
                 let server = TcpStream::connect(service).expect("the service listens");
@@ -593,9 +593,9 @@ impl Proxy {
                 let (client_too, server_too) =
                     (ends.0.expect("a handle"), ends.1.expect("a handle"));
                 let never = Arc::new(AtomicBool::new(false));
-                std::thread::spawn(move || pass(client, server, &never));
+                start(move || pass(client, server, &never));
                 let loses = Arc::clone(&shared);
-                std::thread::spawn(move || pass(server_too, client_too, &loses));
+                start(move || pass(server_too, client_too, &loses));
             }
         });
         Self { address, loses }
@@ -604,6 +604,11 @@ impl Proxy {
     fn loses_answers(&self, loses: bool) {
         self.loses.store(loses, Ordering::Release);
     }
+}
+
+fn start(body: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("proxy".to_owned());
+    thread.spawn(body).expect("a thread");
 }
 
 /// Copies until one side ends; a relay that is killed is a part of the tests.

@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,11 +80,16 @@ async fn deliver(settings: &S3Settings) -> Outcome {
         .await
 }
 
+fn start<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let thread = std::thread::Builder::new().name("peer".to_owned());
+    thread.spawn(body).unwrap()
+}
+
 /// A peer that reads one request to the end of `body` and answers so; its head is given back.
-fn peer(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+fn peer(answer: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = format!("http://{}", listener.local_addr().unwrap());
-    let thread = std::thread::spawn(move || {
+    let thread = start(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let mut read = Vec::new();
         let mut buffer = [0; 4096];
@@ -171,6 +176,30 @@ async fn a_peer_that_hangs_up_closed_the_connection() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_is_dropped_takes_its_connection_along() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = settings(&format!("http://{}", listener.local_addr().unwrap()));
+    let (reached, mut is_reached) = tokio::sync::mpsc::channel(1);
+    let peer = start(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut buffer = [0; 4096];
+        assert!(connection.read(&mut buffer).unwrap() > 0);
+        reached.blocking_send(()).unwrap();
+        // Ends, or fails, when the other side lets go.
+        while matches!(connection.read(&mut buffer), Ok(1..)) {}
+    });
+    let mut sink = S3Sink::open(&settings).unwrap();
+    let parcel = parcel(&[b"{}\n"]);
+    tokio::select! {
+        outcome = sink.deliver(&parcel) => panic!("nobody answered: {outcome:?}"),
+        _ = is_reached.recv() => {}
+    }
+    let joined = tokio::task::spawn_blocking(|| peer.join());
+    joined.await.unwrap().unwrap();
+    assert!(sink.may_have_left);
+}
+
+#[tokio::test]
 async fn troubles_of_the_way_have_the_words_of_http() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap();
@@ -204,7 +233,7 @@ async fn a_server_without_tls_is_a_tls_failure() {
     std::fs::write(&ca_file, ca.cert.pem()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = format!("https://{}", listener.local_addr().unwrap());
-    let peer = std::thread::spawn(move || {
+    let peer = start(move || {
         let (mut connection, _) = listener.accept().unwrap();
         connection.write_all(b"HTTP/1.1 400 x\r\n\r\n").unwrap();
     });
@@ -237,8 +266,7 @@ async fn keys_are_read_again_when_they_are_refused() {
     assert_eq!(verdict_of(&outcome), ("refused", ACCESS_DENIED));
 
     std::fs::write(&file, "access_key = OLD\nsecret_key = o\n").unwrap();
-    let rotated = Arc::new(file);
-    let peer = std::thread::spawn(move || {
+    let peer = start(move || {
         let mut names = Vec::new();
         while names.last() != Some(&"NEW") {
             let (mut connection, _) = listener.accept().unwrap();
@@ -251,7 +279,7 @@ async fn keys_are_read_again_when_they_are_refused() {
             let head = String::from_utf8(read).unwrap();
             if head.contains("Credential=OLD/") {
                 names.push("OLD");
-                std::fs::write(&*rotated, "access_key = NEW\nsecret_key = n\n").unwrap();
+                std::fs::write(&file, "access_key = NEW\nsecret_key = n\n").unwrap();
                 let body = "<Error><Code>InvalidAccessKeyId</Code></Error>";
                 let length = body.len();
                 write!(
