@@ -35,6 +35,24 @@ pub(in crate::filter) fn compare_with(number: &[u8], decimal: &Decimal) -> Order
     }
 }
 
+/// How a short whole number of an event, which `line` begins with, stands to one of a rule; `None` when it is no such
+/// number, or the rule's is none.
+#[inline(always)]
+pub(in crate::filter) fn compare_whole(line: &[u8], decimal: &Decimal) -> Option<Ordering> {
+    let mut value = 0;
+    for byte in line.iter().take(WHOLE_DIGITS_MAX + 1) {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b',' | b'}' => return Some(value.cmp(&decimal.integer?)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Digits of a whole number that is compared as it is read.
+const WHOLE_DIGITS_MAX: usize = 18;
+
 /// How two numbers in JSON's form, possibly without digits they need not have, stand to each other.
 pub(in crate::filter) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     if let (Some(one), Some(other)) = (integer(one), integer(other)) {

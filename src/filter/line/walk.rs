@@ -37,7 +37,7 @@ impl Place {
     };
     const ABSENT: Self = Self {
         start: ABSENT,
-        end: 0,
+        end: ABSENT,
     };
 }
 
@@ -117,8 +117,8 @@ impl Walker {
     /// The raw bytes of a path's value, quotes and brackets included.
     #[inline]
     pub fn find(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<Range<usize>> {
-        let (start, end) = self.span(paths, line, path)?;
-        Some(start..end)
+        let (start, end) = self.span(paths, line, path);
+        (start != ABSENT as usize).then_some(start..end)
     }
 
     /// As [`Self::find`]: the bytes, none when the path is not there.
@@ -130,30 +130,48 @@ impl Walker {
         path: PathId,
     ) -> &'l [u8] {
         let place = self.places[path.index()];
-        if place.end != 0
-            && let Some(value) = line.get(place.start as usize..place.end as usize)
-        {
-            return value;
-        }
-        match self.span(paths, line, path) {
-            Some((start, end)) => &line[start..end],
-            None => &[],
-        }
+        let (start, end) = if place.end == 0 {
+            self.span(paths, line, path)
+        } else {
+            (place.start as usize, place.end as usize)
+        };
+        // Of an absent value both are beyond the line.
+        line.get(start..end).unwrap_or_default()
     }
 
-    #[inline(never)]
-    fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<(usize, usize)> {
-        let start = self.find_start(paths, line, path)?;
-        let place = self.places[path.index()];
-        if place.end != 0 {
-            return Some((start, place.end as usize));
+    /// The line from where the value of a path begins; nothing when the path is not there.
+    #[inline(always)]
+    pub(in crate::filter) fn from_value<'l>(
+        &mut self,
+        paths: &Paths,
+        line: &'l [u8],
+        path: PathId,
+    ) -> &'l [u8] {
+        if self.places[path.index()].start == UNKNOWN {
+            self.walk(paths, line, path.index());
         }
-        let end = match line[start] {
-            b'{' | b'[' => self.container_end(line, start + 1),
-            _ => scalar_end(line, start),
+        let start = self.places[path.index()].start as usize;
+        line.get(start..).unwrap_or_default()
+    }
+
+    /// Where the value of a path begins and ends.
+    #[inline(never)]
+    fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> (usize, usize) {
+        if self.places[path.index()].start == UNKNOWN {
+            self.walk(paths, line, path.index());
+        }
+        let place = self.places[path.index()];
+        let start = place.start as usize;
+        if place.end != 0 {
+            return (start, place.end as usize);
+        }
+        let end = match line.get(start) {
+            Some(b'{' | b'[') => self.container_end(line, start + 1),
+            Some(_) => scalar_end(line, start),
+            None => return (ABSENT as usize, ABSENT as usize),
         };
         self.places[path.index()].end = narrow(end);
-        Some((start, end))
+        (start, end)
     }
 
     /// Bytes of the line whose masks were made, rounded up.
@@ -168,19 +186,7 @@ impl Walker {
         self.index.has_backslash()
     }
 
-    /// Where a path's value begins.
-    #[inline]
-    fn find_start(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<usize> {
-        if self.places[path.index()].start == UNKNOWN {
-            self.walk(paths, line, path.index());
-        }
-        match self.places[path.index()].start {
-            UNKNOWN | ABSENT => None,
-            start => Some(start as usize),
-        }
-    }
-
-    #[inline]
+    #[inline(never)]
     fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
         self.walk_for::<false>(paths, line, target, &mut []);
     }
