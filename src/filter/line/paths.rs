@@ -365,13 +365,18 @@ pub(in crate::filter) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    match (one.len(), one.first_chunk::<8>(), one.first_chunk::<4>()) {
-        (8..=16, Some(first), _) => {
-            other.first_chunk() == Some(first) && one.last_chunk::<8>() == other.last_chunk()
-        }
-        (4..8, _, Some(first)) => {
-            other.first_chunk() == Some(first) && one.last_chunk::<4>() == other.last_chunk()
-        }
+    // Both ends, which may overlap.
+    match one.len() {
+        17..=32 => are_ends_same::<16>(one, other),
+        8..=16 => are_ends_same::<8>(one, other),
+        4..8 => are_ends_same::<4>(one, other),
+        2..4 => are_ends_same::<2>(one, other),
         _ => one == other,
     }
+}
+
+#[inline(always)]
+fn are_ends_same<const BYTES: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<BYTES>() == other.first_chunk()
+        && one.last_chunk::<BYTES>() == other.last_chunk()
 }
