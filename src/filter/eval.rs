@@ -173,6 +173,11 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
         false
     }
 
+    /// The instructions to search with.
+    fn level(&self) -> Option<Level> {
+        self.scratch.walker.level()
+    }
+
     fn has_backslash(&mut self) -> bool {
         let line = self.event.line;
         let known = &mut self.scratch.backslash;
@@ -350,7 +355,10 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
             Node::Matches(from, regex) => {
                 self.text_is(*from, |text| regex.is_match(&String::from_utf8_lossy(text)))
             }
-            Node::Term(field, search) => Some(self.term(*field, &|text| search.is_in(text))),
+            Node::Term(field, search) => {
+                let level = self.level();
+                Some(self.term(*field, &|text| search.is_in(level, text)))
+            }
             Node::NumberTerm(field, operator, number) => {
                 Some(self.term(*field, &|text| match std::str::from_utf8(text) {
                     Ok(text) => value::numeric(text).is_some_and(|digits| {
@@ -419,10 +427,10 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
                 _ => false,
             }),
             Node::Phrase(operand, search) => Some(match self.value(operand) {
-                Value::Container(raw) => search.is_in(&text::unescaped(raw)),
+                Value::Container(raw) => search.is_in(self.level(), &text::unescaped(raw)),
                 scalar => scalar
                     .into_text()
-                    .is_some_and(|text| search.is_in(text.as_bytes())),
+                    .is_some_and(|text| search.is_in(self.level(), text.as_bytes())),
             }),
             Node::InSubnet(operand, subnet) => Some(match self.value(operand) {
                 Value::String(text) => value::address(&text)
@@ -657,7 +665,7 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
             LineText::Decoded => &scratch.decoded,
             LineText::Line | LineText::Unknown => line,
         };
-        search.is_in(text) || (labels && self.in_labels(search))
+        search.is_in(scratch.walker.level(), text) || (labels && self.in_labels(search))
     }
 
     fn in_labels(&self, search: &Search) -> bool {
@@ -669,12 +677,13 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
             Label::Env,
             Label::Tags,
         ];
-        let is_in = |text: &str| search.is_in(text.as_bytes());
+        let level = self.level();
+        let is_in = |text: &str| search.is_in(level, text.as_bytes());
         SEARCHED
             .iter()
             .any(|label| self.label(*label).is_some_and(is_in))
             || (self.event.labels.meta.as_deref())
-                .is_some_and(|meta| search.is_in(&text::unescaped(meta.as_bytes())))
+                .is_some_and(|meta| search.is_in(level, &text::unescaped(meta.as_bytes())))
     }
 }
 

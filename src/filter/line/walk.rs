@@ -87,6 +87,11 @@ impl Walker {
         }
     }
 
+    /// The instructions it walks with.
+    pub(in crate::filter) fn level(&self) -> Option<Level> {
+        self.level
+    }
+
     /// Turns to a new line. All later calls up to the next `begin` must come with the same paths and line.
     #[inline]
     pub fn begin(&mut self, paths: &Paths, line: &[u8]) {
