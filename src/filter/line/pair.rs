@@ -84,11 +84,15 @@ impl Job for Find<'_> {
         let Self { search, text, from } = self;
         let mut start = from;
         while start + search.term.len() <= text.len() {
-            let [one, other] = search.pair.map(|sought| {
-                let behind = &text[start + sought.at..];
-                v.equal(&behind[..behind.len().min(CHUNK_BYTES)], [sought.equal])[0]
-            });
-            let mut both = one & other;
+            let [one, other] = search.pair.map(|sought| &text[start + sought.at..]);
+            let [first, second] = search.pair.map(|sought| [sought.equal]);
+            // Whole chunks go without the question how many bytes there are.
+            let mut both = match (one.first_chunk::<CHUNK_BYTES>(), other.first_chunk()) {
+                (Some(one), Some::<&[u8; CHUNK_BYTES]>(other)) => {
+                    v.equal(one, first)[0] & v.equal(other, second)[0]
+                }
+                _ => v.equal(one, first)[0] & v.equal(other, second)[0],
+            };
             while both != 0 {
                 let found = start + both.trailing_zeros() as usize;
                 if search.is_at(text, found) {
