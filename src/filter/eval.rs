@@ -70,15 +70,20 @@ impl Evaluator {
     /// With the widest instructions of this CPU.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_level(Level::best())
+        Self::with_walkers(Walker::new)
     }
 
     /// With the given instructions; `None` is the portable way. For tests and benches.
     #[must_use]
     pub fn with_level(level: Option<Level>) -> Self {
+        Self::with_walkers(|| Walker::with_level(level))
+    }
+
+    /// Walkers choose the instructions.
+    fn with_walkers(walker: impl Fn() -> Walker) -> Self {
         Self {
-            walker: Walker::with_level(level),
-            meta: Walker::with_level(level),
+            walker: walker(),
+            meta: walker(),
             meta_begun: false,
             events: 0,
             sampled: false,
