@@ -213,56 +213,63 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
     /// The condition is true.
     fn is_true(&mut self, node: &'p Node) -> bool {
         match node {
-            Node::All(nodes) => nodes.iter().all(|node| match node {
-                Node::All(_) | Node::Any(_) | Node::Not(_) => self.is_true(node),
-                leaf => self.leaf_is_true(leaf),
-            }),
-            Node::Any(nodes) => nodes.iter().any(|node| match node {
-                Node::All(_) | Node::Any(_) | Node::Not(_) => self.is_true(node),
-                leaf => self.leaf_is_true(leaf),
-            }),
+            Node::All(nodes) => nodes.iter().all(|node| self.is_part_true(node)),
+            Node::Any(nodes) => nodes.iter().any(|node| self.is_part_true(node)),
             Node::Not(node) => self.is_false(node),
             leaf => self.leaf_is_true(leaf),
         }
     }
 
-    /// A condition without conditions below it is true: the short way for what most rules ask, without a call.
+    /// As [`Self::is_true`], with a call only where there are parts below.
+    #[inline(always)]
+    fn is_part_true(&mut self, node: &'p Node) -> bool {
+        match node {
+            Node::All(_) | Node::Any(_) | Node::Not(_) => self.is_true(node),
+            leaf => self.leaf_is_true(leaf),
+        }
+    }
+
+    /// A condition without conditions below it is true.
     #[inline(always)]
     fn leaf_is_true(&mut self, leaf: &'p Node) -> bool {
-        match leaf {
+        match self.tested_at_once(leaf) {
+            Some(passes) => passes,
+            None => self.test(leaf) == Some(true),
+        }
+    }
+
+    /// The short way for what most rules ask of most values, without a call: a plain string or a whole number. `None`
+    /// says nothing.
+    #[inline(always)]
+    fn tested_at_once(&mut self, leaf: &'p Node) -> Option<bool> {
+        Some(match leaf {
             Node::Strings {
                 from,
                 equal,
                 strings,
-            } => match self.plain_text(*from) {
-                Some(text) => strings.contains(text) == *equal,
-                None => self.test(leaf) == Some(true),
-            },
-            Node::StartsWith(from, part) => match self.plain_text(*from) {
-                Some(text) => text.len() >= part.len() && is_same(&text[..part.len()], part),
-                None => self.test(leaf) == Some(true),
-            },
-            Node::EndsWith(from, part) => match self.plain_text(*from) {
-                Some(text) => {
-                    text.len() >= part.len() && is_same(&text[text.len() - part.len()..], part)
-                }
-                None => self.test(leaf) == Some(true),
-            },
-            Node::Contains(from, part) => match self.plain_text(*from) {
-                Some(text) => part.find(text).is_some(),
-                None => self.test(leaf) == Some(true),
-            },
+            } => strings.contains(self.plain_text(*from)?) == *equal,
+            Node::StartsWith(from, part) => {
+                let text = self.plain_text(*from)?;
+                text.get(..part.len())
+                    .is_some_and(|start| is_same(start, part))
+            }
+            Node::EndsWith(from, part) => {
+                let text = self.plain_text(*from)?;
+                let start = text.len().wrapping_sub(part.len());
+                text.get(start..).is_some_and(|end| is_same(end, part))
+            }
+            Node::Contains(from, part) => part.find(self.plain_text(*from)?).is_some(),
             Node::Number {
-                only: Some(path),
+                only,
                 operator,
                 number,
                 ..
-            } => match number::compare_whole(self.from_value(*path), number) {
-                Some(ordering) => value::holds(*operator, ordering),
-                None => self.test(leaf) == Some(true),
-            },
-            leaf => self.test(leaf) == Some(true),
-        }
+            } => {
+                let line = self.value_and_rest((*only)?);
+                value::holds(*operator, number::compare_whole(line, number)?)
+            }
+            _ => return None,
+        })
     }
 
     /// The text of a field that is a string without escapes, as it lies in the line. `None` says nothing.
@@ -555,9 +562,9 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
 
     /// The line from where the value of a path begins; empty when it is not there.
     #[inline(always)]
-    fn from_value(&mut self, path: PathId) -> &'e [u8] {
+    fn value_and_rest(&mut self, path: PathId) -> &'e [u8] {
         let (walker, paths) = (&mut self.scratch.walker, &self.program.paths);
-        walker.from_value(paths, self.event.line, path)
+        walker.value_and_rest(paths, self.event.line, path)
     }
 
     /// The raw value of a path of the line; empty when it is not there.

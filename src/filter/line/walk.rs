@@ -146,7 +146,7 @@ impl Walker {
 
     /// The line from where the value of a path begins; nothing when the path is not there.
     #[inline(always)]
-    pub(in crate::filter) fn from_value<'l>(
+    pub(in crate::filter) fn value_and_rest<'l>(
         &mut self,
         paths: &Paths,
         line: &'l [u8],
