@@ -287,7 +287,10 @@ impl<'p, 'e: 'p> Evaluation<'p, 'e> {
             Node::All(nodes) => nodes.iter().any(|node| self.is_false(node)),
             Node::Any(nodes) => nodes.iter().all(|node| self.is_false(node)),
             Node::Not(node) => self.is_true(node),
-            leaf => self.test(leaf) == Some(false),
+            leaf => match self.tested_at_once(leaf) {
+                Some(passes) => !passes,
+                None => self.test(leaf) == Some(false),
+            },
         }
     }
 
