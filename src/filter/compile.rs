@@ -109,6 +109,8 @@ pub(super) enum Node {
     /// Compared with a number of the rule.
     Number {
         field: FieldId,
+        /// [`FieldPlan::only`] of the field.
+        only: Option<PathId>,
         cast: bool,
         operator: Compare,
         number: Decimal,
@@ -376,6 +378,7 @@ impl Compiler {
             (_, Expr::Literal(Literal::Number(digits))) => match self.number_from(one) {
                 Ok((field, cast)) => Node::Number {
                     field,
+                    only: self.fields[field.0].only,
                     cast,
                     operator,
                     number: Decimal::new(&digits),

@@ -131,8 +131,8 @@ pub enum Expr {
     /// The value of a field, of whatever JSON type it has.
     Field(Field),
     /// The value of a field where a value of this type is wanted, without conversion: a container stays a container,
-    /// a scalar of another type is null. A string is wanted for `Timestamp` and `Severity`, and read as
-    /// [`Expr::Cast`] reads it; `Interval` is never in an event.
+    /// a scalar of another type is null. For `Timestamp` and `Severity` a string is wanted of an event, and read as
+    /// [`Expr::Cast`] reads it; [`Source::Time`] is a timestamp as it is. `Interval` is never in an event.
     Read(Field, Type),
     /// Conversion. Null stays null; a container stays a container, a value of the type itself. To `String`: a number
     /// as its own digits (a calculated one by the fewest digits that read back, without an exponent),

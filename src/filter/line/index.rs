@@ -13,7 +13,8 @@ const GROUP_BYTES: usize = GROUP_CHUNKS * CHUNK_BYTES;
 /// The masks of one line, as far as they have been asked for. The memory is used again for the next line.
 #[derive(Default)]
 pub(in crate::filter) struct Index {
-    /// The masks of chunk `c` are in place `c + 1`, so that there are some before each.
+    /// The masks of chunk `c` are in place `c + 1`, so that there are some before each. Those behind the last that is
+    /// ready have no quotes.
     chunks: Vec<Masks>,
     /// Chunks that belong to this line; those behind are of earlier lines.
     ready: usize,
@@ -50,8 +51,8 @@ impl Index {
         self.after_escape = 0;
         self.backslash = false;
         let chunks = line_bytes.div_ceil(GROUP_BYTES) * GROUP_CHUNKS;
-        if self.chunks.len() <= chunks {
-            self.chunks.resize(chunks + 1, Masks::default());
+        if self.chunks.len() < chunks + 2 {
+            self.chunks.resize(chunks + 2, Masks::default());
         }
     }
 
@@ -115,6 +116,7 @@ impl Index {
             }
         }
         self.ready = first + GROUP_CHUNKS;
+        self.chunks[self.ready + 1].quote = 0;
     }
 
     /// Makes the masks of at most a group of chunks.
@@ -166,11 +168,13 @@ impl Index {
         Some(word * CHUNK_BYTES + 63 - bits.leading_zeros() as usize)
     }
 
-    /// The first quote from `at` on in its chunk, if that is ready and has one.
+    /// The first quote from `at` on, if it is ready and less than a chunk away.
     #[inline(always)]
-    pub(in crate::filter) fn quote_in_chunk(&self, at: usize) -> Option<usize> {
+    pub(in crate::filter) fn quote_near(&self, at: usize) -> Option<usize> {
         let chunk = at / CHUNK_BYTES;
-        let bits = self.chunks.get(chunk + 1)?.quote >> (at % CHUNK_BYTES);
+        let [here, next] = self.chunks.get(chunk + 1..)?.first_chunk()?;
+        let shift = at % CHUNK_BYTES;
+        let bits = here.quote >> shift | next.quote << 1 << (CHUNK_BYTES - 1 - shift);
         (chunk < self.ready && bits != 0).then(|| at + bits.trailing_zeros() as usize)
     }
 

@@ -35,6 +35,24 @@ pub(in crate::filter) fn compare_with(number: &[u8], decimal: &Decimal) -> Order
     }
 }
 
+/// How a whole number of an event, which `line` begins with, stands to one of a rule. `None` says nothing: it is another
+/// number, has more digits than both types below hold, or stands before white space.
+#[inline(always)]
+pub(in crate::filter) fn compare_whole(line: &[u8], decimal: &Decimal) -> Option<Ordering> {
+    let mut value: u64 = 0;
+    for byte in line.iter().take(WHOLE_DIGITS_MAX + 1) {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
+            b',' | b'}' => return Some(i64::try_from(value).ok()?.cmp(&decimal.integer?)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Digits that an `i64` holds; with one more a `u64` does.
+const WHOLE_DIGITS_MAX: usize = 18;
+
 /// How two numbers in JSON's form, possibly without digits they need not have, stand to each other.
 pub(in crate::filter) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     if let (Some(one), Some(other)) = (integer(one), integer(other)) {
@@ -48,14 +66,14 @@ pub(in crate::filter) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     }
 }
 
-/// An integer of at most 18 digits without fraction and exponent.
+/// An integer of few digits without fraction and exponent.
 #[inline]
 fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    if digits.is_empty() || digits.len() > 18 {
+    if digits.is_empty() || digits.len() > WHOLE_DIGITS_MAX {
         return None;
     }
     let mut value = 0;

@@ -36,47 +36,47 @@ struct Node {
 /// The children of a node by their keys.
 #[derive(Debug, Clone)]
 pub(in crate::filter) struct Table {
-    /// A power of two; a child whose slot is taken is in the next that is free.
+    /// First a power of two of slots, in one of which a child is looked for; then those of children that want a slot
+    /// which is taken, linked from it.
     slots: Box<[Slot]>,
     /// Chosen so that few children want the same slot, mostly none.
     factor: u32,
     /// Bits of a product that are no slot's number.
     shift: u32,
-    /// How far at most a child is from the slot it wants.
-    distance_max: usize,
-    /// Every key, with a quote at both ends, fills an [`ending`].
-    all_fill_endings: bool,
+    /// A key, with a quote at both ends, is shorter than an [`ending`].
+    has_short: bool,
 }
 
 /// A child. Its key is here with its quotes, as it stands in a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::filter) struct Slot {
-    /// Its [`ending`]; 0 in a free slot.
-    ending: u32,
+    /// The last eight bytes of the key and its quotes; all of them, in the highest places, when they are fewer.
+    last: u64,
+    /// The first eight of them, when they are more.
+    first: u64,
     pub(in crate::filter) node: u32,
     /// Bytes of the key and its quotes.
     quoted_bytes: u32,
-    /// Bits of `first` above them.
+    /// The next slot that may be meant; 0: none.
+    next: u32,
+    /// Bits of `last` that are not of the key: the lowest.
     other_bits: u8,
     /// A path ends here.
     pub(in crate::filter) wanted: bool,
     /// It has children.
     pub(in crate::filter) has_children: bool,
-    /// The first eight of them, and above them 0.
-    first: u64,
-    /// The last eight of them, if they are that many.
-    last: u64,
 }
 
+/// Of no key: no key is that long.
 const FREE: Slot = Slot {
-    ending: 0,
+    last: u64::MAX,
+    first: 0,
     node: ROOT,
-    quoted_bytes: 0,
+    quoted_bytes: u32::MAX,
+    next: 0,
     other_bits: 0,
     wanted: false,
     has_children: false,
-    first: 0,
-    last: 0,
 };
 
 /// Slots for each child at least: then most keys that are not asked for meet a free slot, or another ending.
@@ -164,14 +164,15 @@ impl Paths {
 
     /// The child in `table` with this decoded key.
     pub(in crate::filter) fn child<'t>(&self, table: &'t Table, key: &[u8]) -> Option<&'t Slot> {
-        let ending = ending(key);
-        (0..=table.distance_max)
-            .map(|distance| table.slot(ending, distance))
-            .find(|slot| slot.ending == ending && self.key(slot.node) == key)
+        let mut slot = table.home(ending(key));
+        while slot.quoted_bytes as usize != key.len() + 2 || self.key(slot.node) != key {
+            slot = table.next(slot)?;
+        }
+        Some(slot)
     }
 
     /// The child whose key, without escapes, ends with its quote right before the colon. `Err` when the key cannot be
-    /// read this way: behind white space, or near an end of the line.
+    /// read this way: behind white space, very short, or near the beginning of the line.
     #[inline(always)]
     pub(in crate::filter) fn child_before<'t>(
         &self,
@@ -180,38 +181,36 @@ impl Paths {
         colon: usize,
     ) -> Result<Option<&'t Slot>, Unread> {
         let before = line.get(..colon).ok_or(Unread)?;
-        let ending = u32::from_le_bytes(*before.last_chunk().ok_or(Unread)?);
-        if ending >> 24 != u32::from(b'"') || !table.all_fill_endings {
-            return Err(Unread);
-        }
-        let mut distance = 0;
-        loop {
-            let slot = table.slot(ending, distance);
-            if slot.ending == ending
-                && let Some(start) = colon.checked_sub(slot.quoted_bytes as usize)
-            {
-                let first = line.get(start..).and_then(<[u8]>::first_chunk);
-                if slot.begins_with(u64::from_le_bytes(*first.ok_or(Unread)?))
-                    && (slot.is_told_by_first_and_ending() || self.ends(slot, &before[start..]))
-                {
-                    return Ok(Some(slot));
+        let last = u64::from_le_bytes(*before.last_chunk().ok_or(Unread)?);
+        let mut slot = table.home((last >> u32::BITS) as u32);
+        while (last ^ slot.last) >> slot.other_bits != 0 || !self.begins(slot, before) {
+            match table.next(slot) {
+                Some(next) => slot = next,
+                None if last >> (u64::BITS - 8) != u64::from(b'"') || table.has_short => {
+                    return Err(Unread);
                 }
+                None => return Ok(None),
             }
-            if distance == table.distance_max {
-                return Ok(None);
-            }
-            distance += 1;
         }
+        Ok(Some(slot))
     }
 
-    /// The last bytes of the key and its quotes, of which as many are given, are these; the first eight are.
+    /// The key with its quotes is all of what `before` ends with, of which the last bytes were compared.
     #[inline(always)]
-    fn ends(&self, slot: &Slot, quoted: &[u8]) -> bool {
+    fn begins(&self, slot: &Slot, before: &[u8]) -> bool {
+        let quoted_bytes = slot.quoted_bytes as usize;
+        if quoted_bytes <= WORD_BYTES {
+            return true;
+        }
+        let Some(start) = before.len().checked_sub(quoted_bytes) else {
+            return false;
+        };
+        let quoted = &before[start..];
         quoted
-            .last_chunk()
-            .is_some_and(|last| slot.last == u64::from_le_bytes(*last))
-            && (quoted.len() <= 2 * WORD_BYTES
-                || self.key(slot.node) == &quoted[1..quoted.len() - 1])
+            .first_chunk()
+            .is_some_and(|first| slot.first == u64::from_le_bytes(*first))
+            && (quoted_bytes <= 2 * WORD_BYTES
+                || self.key(slot.node) == &quoted[1..quoted_bytes - 1])
     }
 
     fn key(&self, node: u32) -> &[u8] {
@@ -238,7 +237,7 @@ impl Paths {
             .collect();
         self.nodes[parent as usize].table = (0..FACTORS)
             .map(|draw| Table::new(&slots, FACTOR.wrapping_mul(2 * draw + 1)))
-            .min_by_key(|table| table.distance_max)
+            .min_by_key(|table| table.slots.len())
             .unwrap_or_default();
     }
 }
@@ -249,33 +248,24 @@ const FACTOR: u32 = 0x9e37_79b1;
 
 impl Slot {
     fn new(node: u32, below: &Node) -> Self {
-        let key = below.key.as_bytes();
-        let quoted = [b"\"", key, b"\""].concat();
-        let last = quoted.last_chunk().copied().unwrap_or_default();
-        let mut first = [0; WORD_BYTES];
+        let quoted = [b"\"", below.key.as_bytes(), b"\""].concat();
+        let (mut first, mut last) = ([0; WORD_BYTES], [0; WORD_BYTES]);
         for (to, from) in first.iter_mut().zip(&quoted) {
             *to = *from;
         }
+        for (to, from) in last.iter_mut().rev().zip(quoted.iter().rev()) {
+            *to = *from;
+        }
         Self {
-            ending: ending(key),
+            last: u64::from_le_bytes(last),
+            first: u64::from_le_bytes(first),
             node,
             quoted_bytes: u32::try_from(quoted.len()).expect("keys are shorter than 4 GiB"),
+            next: 0,
             other_bits: 8 * 8_u8.saturating_sub(u8::try_from(quoted.len()).unwrap_or(8)),
             wanted: below.wanted,
             has_children: !below.children.is_empty(),
-            first: u64::from_le_bytes(first),
-            last: u64::from_le_bytes(last),
         }
-    }
-
-    #[inline(always)]
-    fn begins_with(&self, first: u64) -> bool {
-        (first ^ self.first).wrapping_shl(self.other_bits.into()) == 0
-    }
-
-    #[inline(always)]
-    fn is_told_by_first_and_ending(&self) -> bool {
-        self.quoted_bytes as usize <= WORD_BYTES + ENDING_BYTES
     }
 }
 
@@ -288,40 +278,47 @@ impl Default for Table {
 
 impl Table {
     fn new(children: &[Slot], factor: u32) -> Self {
-        let slots = (children.len() * SLOTS_A_CHILD)
+        let homes = (children.len() * SLOTS_A_CHILD)
             .next_power_of_two()
             .max(SLOTS_MIN);
-        let mut table = Self {
-            slots: vec![FREE; slots].into(),
-            factor,
-            shift: u32::BITS - slots.ilog2(),
-            distance_max: 0,
-            all_fill_endings: (children.iter())
-                .all(|child| child.quoted_bytes as usize >= ENDING_BYTES),
-        };
+        let shift = u32::BITS - homes.ilog2();
+        let mut slots = vec![FREE; homes];
         for child in children {
-            let mut distance = 0;
-            while *table.slot(child.ending, distance) != FREE {
-                distance += 1;
+            let mut at = home(child.ending(), factor, shift);
+            if slots[at].quoted_bytes != FREE.quoted_bytes {
+                while slots[at].next != 0 {
+                    at = slots[at].next as usize;
+                }
+                slots[at].next = u32::try_from(slots.len()).expect("keys are fewer than 2^32");
+                at = slots.len();
+                slots.push(FREE);
             }
-            let at = table.place(child.ending, distance);
-            table.slots[at] = *child;
-            table.distance_max = table.distance_max.max(distance);
+            slots[at] = *child;
         }
-        table
+        Self {
+            slots: slots.into(),
+            factor,
+            shift,
+            has_short: (children.iter()).any(|child| (child.quoted_bytes as usize) < ENDING_BYTES),
+        }
     }
 
+    /// Where a child with this ending is looked for first.
     #[inline(always)]
-    fn slot(&self, ending: u32, distance: usize) -> &Slot {
-        &self.slots[self.place(ending, distance)]
+    fn home(&self, ending: u32) -> &Slot {
+        &self.slots[home(ending, self.factor, self.shift)]
     }
 
-    /// Where a child with this ending is looked for.
+    /// Where it is looked for after this slot.
     #[inline(always)]
-    fn place(&self, ending: u32, distance: usize) -> usize {
-        let first = ending.wrapping_mul(self.factor) >> self.shift;
-        (first as usize + distance) & (self.slots.len() - 1)
+    fn next(&self, slot: &Slot) -> Option<&Slot> {
+        (slot.next != 0).then(|| &self.slots[slot.next as usize])
     }
+}
+
+#[inline(always)]
+fn home(ending: u32, factor: u32, shift: u32) -> usize {
+    (ending.wrapping_mul(factor) >> shift) as usize
 }
 
 /// A key that has to be read with more care.
@@ -333,6 +330,13 @@ const WORD_BYTES: usize = 8;
 
 /// Bytes of an [`ending`].
 const ENDING_BYTES: usize = 4;
+
+impl Slot {
+    /// [`ending`] of its key.
+    fn ending(&self) -> u32 {
+        (self.last >> u32::BITS) as u32
+    }
+}
 
 /// The last four bytes of a key in quotes as one word, the last in the highest place. If they are fewer, the lowest are
 /// 0: no byte of a key.
@@ -361,13 +365,18 @@ pub(in crate::filter) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    match (one.len(), one.first_chunk::<8>(), one.first_chunk::<4>()) {
-        (8..=16, Some(first), _) => {
-            other.first_chunk() == Some(first) && one.last_chunk::<8>() == other.last_chunk()
-        }
-        (4..8, _, Some(first)) => {
-            other.first_chunk() == Some(first) && one.last_chunk::<4>() == other.last_chunk()
-        }
+    // Both ends, which may overlap.
+    match one.len() {
+        17..=32 => are_ends_same::<16>(one, other),
+        8..=16 => are_ends_same::<8>(one, other),
+        4..8 => are_ends_same::<4>(one, other),
+        2..4 => are_ends_same::<2>(one, other),
         _ => one == other,
     }
+}
+
+#[inline(always)]
+fn are_ends_same<const BYTES: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<BYTES>() == other.first_chunk()
+        && one.last_chunk::<BYTES>() == other.last_chunk()
 }

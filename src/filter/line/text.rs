@@ -1,14 +1,16 @@
 //! Text of events: escapes decoded, letters folded, terms searched.
 //!
 //! Owns: what the characters of a JSON string are, and where a [`Term`] stands in a text. Promises: decoding never
-//! fails; a lone surrogate is U+FFFD, and what is no escape stays as it is. Searching ASCII text in any case runs at
-//! the speed of `memchr` over the term's rarest letter. Leaves to others: where strings are.
+//! fails; a lone surrogate is U+FFFD, and what is no escape stays as it is. Leaves to others: where strings are, and the
+//! search of ASCII text in any case ([`pair`](super::pair)).
 
 use std::borrow::Cow;
 
 use memchr::memmem::Finder;
 
+use super::pair::PairSearch;
 use crate::filter::tree::{Place, Term, fold};
+use crate::os::simd::Level;
 
 /// Appends the characters that the inside of a JSON string stands for, as UTF-8.
 pub fn unescape(raw: &[u8], out: &mut Vec<u8>) {
@@ -121,8 +123,8 @@ pub(in crate::filter) struct Search {
 enum Way {
     /// Byte for byte.
     Exact(Finder<'static>),
-    /// An ASCII term in any case: `memchr` of this byte of the term, in both its cases.
-    AnyCase { at: usize, lower: u8, upper: u8 },
+    /// An ASCII term in any case.
+    AnyCase(PairSearch),
     /// A term with other letters: in the folded text.
     Folded(Finder<'static>),
 }
@@ -131,12 +133,12 @@ impl Search {
     pub(in crate::filter) fn new(term: &Term) -> Self {
         let text = term.text.as_bytes();
         let is_word = |character: Option<char>| character.is_some_and(is_word_character);
-        let (folded, way) = if !term.ignore_case {
+        let (folded, way) = if !term.ignore_case || text.is_empty() {
             (text.to_vec(), Way::Exact(Finder::new(text).into_owned()))
         } else if text.is_ascii() {
             let lower = text.to_ascii_lowercase();
-            let way = any_case(&lower);
-            (lower, way)
+            let search = PairSearch::new(&lower);
+            (lower, Way::AnyCase(search))
         } else {
             let folded = folded(text);
             let finder = Finder::new(&folded).into_owned();
@@ -157,7 +159,7 @@ impl Search {
     }
 
     /// True when the term stands in `text` where it has to.
-    pub(in crate::filter) fn is_in(&self, text: &[u8]) -> bool {
+    pub(in crate::filter) fn is_in(&self, level: Option<Level>, text: &[u8]) -> bool {
         match &self.way {
             Way::Folded(finder) => {
                 // The term has a letter that is not ASCII, and folding makes none.
@@ -171,16 +173,9 @@ impl Search {
                 )
             }
             Way::Exact(finder) => self.placed(text, |term, text| term == text, finder_from(finder)),
-            Way::AnyCase { at, lower, upper } => {
-                let length = self.term.len();
+            Way::AnyCase(search) => {
                 self.placed(text, <[u8]>::eq_ignore_ascii_case, |text, from| {
-                    let within = text.get(from + at..)?;
-                    memchr::memchr2_iter(*lower, *upper, within)
-                        .map(|found| from + found)
-                        .find(|start| {
-                            text.get(*start..start + length)
-                                .is_some_and(|here| here.eq_ignore_ascii_case(&self.term))
-                        })
+                    search.find(level, text, from)
                 })
             }
         }
@@ -239,7 +234,7 @@ impl std::fmt::Display for Search {
         };
         let case = match self.way {
             Way::Exact(_) => "",
-            Way::AnyCase { .. } | Way::Folded(_) => " in any case",
+            Way::AnyCase(_) | Way::Folded(_) => " in any case",
         };
         write!(f, "{:?} {place}{case}", String::from_utf8_lossy(&self.term))
     }
@@ -275,27 +270,4 @@ fn ends_with_word(text: &[u8]) -> bool {
             .is_some_and(is_word_character),
         None => false,
     }
-}
-
-/// The way for a lower-case ASCII term: by its byte that is rarest in events.
-fn any_case(lower: &[u8]) -> Way {
-    let at = (0..lower.len())
-        .min_by_key(|at| commonness(lower[*at]))
-        .unwrap_or(0);
-    let byte = lower.get(at).copied().unwrap_or(0);
-    Way::AnyCase {
-        at,
-        lower: byte,
-        upper: byte.to_ascii_uppercase(),
-    }
-}
-
-/// How often a byte stands in JSON lines of logs, both cases together, roughly: the later in the list the more.
-fn commonness(byte: u8) -> usize {
-    const RARE_FIRST: &[u8] =
-        b"~^`|#$&!?*%<>;\\'+@zqjxk=w()vhyfgu[]{}bmpdl/9876543 _2.1-0onrsicat:,e\"";
-    RARE_FIRST
-        .iter()
-        .position(|listed| *listed == byte)
-        .unwrap_or(0)
 }

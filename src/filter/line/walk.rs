@@ -37,7 +37,7 @@ impl Place {
     };
     const ABSENT: Self = Self {
         start: ABSENT,
-        end: 0,
+        end: ABSENT,
     };
 }
 
@@ -87,6 +87,11 @@ impl Walker {
         }
     }
 
+    /// The instructions it walks with.
+    pub(in crate::filter) fn level(&self) -> Option<Level> {
+        self.level
+    }
+
     /// Turns to a new line. All later calls up to the next `begin` must come with the same paths and line.
     #[inline]
     pub fn begin(&mut self, paths: &Paths, line: &[u8]) {
@@ -117,8 +122,8 @@ impl Walker {
     /// The raw bytes of a path's value, quotes and brackets included.
     #[inline]
     pub fn find(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<Range<usize>> {
-        let (start, end) = self.span(paths, line, path)?;
-        Some(start..end)
+        let (start, end) = self.span(paths, line, path);
+        (start != ABSENT as usize).then_some(start..end)
     }
 
     /// As [`Self::find`]: the bytes, none when the path is not there.
@@ -130,30 +135,48 @@ impl Walker {
         path: PathId,
     ) -> &'l [u8] {
         let place = self.places[path.index()];
-        if place.end != 0
-            && let Some(value) = line.get(place.start as usize..place.end as usize)
-        {
-            return value;
-        }
-        match self.span(paths, line, path) {
-            Some((start, end)) => &line[start..end],
-            None => &[],
-        }
+        let (start, end) = if place.end == 0 {
+            self.span(paths, line, path)
+        } else {
+            (place.start as usize, place.end as usize)
+        };
+        // Of an absent value both are beyond the line.
+        line.get(start..end).unwrap_or_default()
     }
 
-    #[inline(never)]
-    fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<(usize, usize)> {
-        let start = self.find_start(paths, line, path)?;
-        let place = self.places[path.index()];
-        if place.end != 0 {
-            return Some((start, place.end as usize));
+    /// The line from where the value of a path begins; nothing when the path is not there.
+    #[inline(always)]
+    pub(in crate::filter) fn value_and_rest<'l>(
+        &mut self,
+        paths: &Paths,
+        line: &'l [u8],
+        path: PathId,
+    ) -> &'l [u8] {
+        if self.places[path.index()].start == UNKNOWN {
+            self.walk(paths, line, path.index());
         }
-        let end = match line[start] {
-            b'{' | b'[' => self.container_end(line, start + 1),
-            _ => scalar_end(line, start),
+        let start = self.places[path.index()].start as usize;
+        line.get(start..).unwrap_or_default()
+    }
+
+    /// Where the value of a path begins and ends.
+    #[inline(never)]
+    fn span(&mut self, paths: &Paths, line: &[u8], path: PathId) -> (usize, usize) {
+        if self.places[path.index()].start == UNKNOWN {
+            self.walk(paths, line, path.index());
+        }
+        let place = self.places[path.index()];
+        let start = place.start as usize;
+        if place.end != 0 {
+            return (start, place.end as usize);
+        }
+        let end = match line.get(start) {
+            Some(b'{' | b'[') => self.container_end(line, start + 1),
+            Some(_) => scalar_end(line, start),
+            None => return (ABSENT as usize, ABSENT as usize),
         };
         self.places[path.index()].end = narrow(end);
-        Some((start, end))
+        (start, end)
     }
 
     /// Bytes of the line whose masks were made, rounded up.
@@ -168,36 +191,32 @@ impl Walker {
         self.index.has_backslash()
     }
 
-    /// Where a path's value begins.
-    #[inline]
-    fn find_start(&mut self, paths: &Paths, line: &[u8], path: PathId) -> Option<usize> {
-        if self.places[path.index()].start == UNKNOWN {
-            self.walk(paths, line, path.index());
-        }
-        match self.places[path.index()].start {
-            UNKNOWN | ABSENT => None,
-            start => Some(start as usize),
-        }
+    #[inline(never)]
+    fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
+        self.walk_for::<false>(paths, line, target, &mut []);
     }
 
     #[inline]
-    fn walk(&mut self, paths: &Paths, line: &[u8], target: usize) {
-        let level = self.level;
-        let job = Walk::<false> {
-            walker: self,
+    fn walk_for<const MARKS: bool>(
+        &mut self,
+        paths: &Paths,
+        line: &[u8],
+        target: usize,
+        marks: &mut [bool],
+    ) {
+        let job = Walk::<MARKS> {
+            index: &mut self.index,
+            level: self.level,
+            places: &mut self.places,
+            open: &mut self.open,
+            at: &mut self.at,
+            key: &mut self.key,
             paths,
             line,
             target,
-            marks: &mut Vec::new(),
+            marks,
         };
-        run(level, job);
-    }
-
-    /// Behind the string that begins here.
-    #[inline(never)]
-    fn string_end(&mut self, line: &[u8], start: usize) -> u32 {
-        let quote = self.index.quote_from(self.level, line, start + 1);
-        narrow(quote.map_or(line.len(), |quote| quote + 1))
+        run(self.level, job);
     }
 
     fn container_end(&mut self, line: &[u8], from: usize) -> usize {
@@ -225,15 +244,7 @@ impl Walker {
         if let Some(top) = self.open.last_mut() {
             top.left = NEVER_DONE;
         }
-        let level = self.level;
-        let job = Walk::<true> {
-            walker: self,
-            paths,
-            line,
-            target: ROOT as usize,
-            marks,
-        };
-        run(level, job);
+        self.walk_for::<true>(paths, line, ROOT as usize, marks);
     }
 }
 
@@ -256,11 +267,18 @@ impl Job for ContainerEnd<'_> {
 
 /// Walks until the target is known, or, to mark equal keys, to the end of the line.
 struct Walk<'a, const MARKS: bool> {
-    walker: &'a mut Walker,
+    /// These are the walker's.
+    index: &'a mut Index,
+    level: Option<Level>,
+    places: &'a mut [Place],
+    open: &'a mut Vec<Frame>,
+    at: &'a mut usize,
+    key: &'a mut Vec<u8>,
+
     paths: &'a Paths,
     line: &'a [u8],
     target: usize,
-    marks: &'a mut Vec<bool>,
+    marks: &'a mut [bool],
 }
 
 /// Children left of an object that is walked to its end.
@@ -293,13 +311,13 @@ impl<const MARKS: bool> Job for Walk<'_, MARKS> {
 
     #[inline(always)]
     fn run<V: Vector>(mut self, _: V) {
-        let Some(frame) = self.walker.open.pop() else {
+        let Some(frame) = self.open.pop() else {
             return;
         };
         let mut position = Position {
             frame,
             table: self.paths.table(frame.node),
-            at: self.walker.at,
+            at: *self.at,
             skipped: 0,
             entered: usize::MAX,
         };
@@ -318,9 +336,8 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
             position.skipped += 1;
         }
         if position.skipped > 0 {
-            let (line, level) = (self.line, self.walker.level);
-            let index = &mut self.walker.index;
-            position.at = index.skip_containers(level, line, position.at, position.skipped);
+            let (at, skipped) = (position.at, position.skipped);
+            position.at = (self.index).skip_containers(self.level, self.line, at, skipped);
             position.skipped = 0;
         }
         true
@@ -329,7 +346,7 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
     /// To what is around the object; false when nothing is.
     #[inline(always)]
     fn leave(&mut self, position: &mut Position<'a>) -> bool {
-        let Some(above) = self.walker.open.pop() else {
+        let Some(above) = self.open.pop() else {
             return false;
         };
         position.frame = above;
@@ -340,21 +357,21 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
     /// Visits colons and brackets until something is to be left; false when the walk is over for now.
     #[inline(always)]
     fn visit(&mut self, position: &mut Position<'a>) -> bool {
-        let (line, level) = (self.line, self.walker.level);
+        let (line, level) = (self.line, self.level);
         // Of many paths others will be asked for soon: what has masks is walked over at once.
         let many = self.paths.are_many();
         let mut chunk = position.at / CHUNK_BYTES;
         let mut mask = u64::MAX << (position.at % CHUNK_BYTES);
         loop {
-            if !self.walker.index.is_ready(chunk) {
+            if !self.index.is_ready(chunk) {
                 if self.is_known() {
                     return self.pause(position.frame, position.at.max(chunk * CHUNK_BYTES));
                 }
-                if !self.walker.index.reach(level, line, chunk) {
+                if !self.index.reach(level, line, chunk) {
                     return self.abandon(position.frame);
                 }
             }
-            let mut bits = self.walker.index.stops(chunk) & mask;
+            let mut bits = self.index.stops(chunk) & mask;
             while bits != 0 {
                 let stop = chunk * CHUNK_BYTES + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
@@ -364,7 +381,7 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
                         Met::Other => continue,
                         Met::Value => {}
                         Met::Object(child, value) => {
-                            self.walker.open.push(position.frame);
+                            self.open.push(position.frame);
                             position.frame = self.frame(child.node);
                             position.table = self.paths.table(child.node);
                             position.entered = value;
@@ -377,7 +394,7 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
                         return true;
                     }
                     _ => {
-                        absent_below(self.paths, &mut self.walker.places, position.frame.node);
+                        absent_below(self.paths, self.places, position.frame.node);
                         if !self.leave(position) {
                             return false;
                         }
@@ -402,7 +419,7 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
             return Met::Other;
         };
         let line = self.line;
-        let place = &mut self.walker.places[child.node as usize];
+        let place = &mut self.places[child.node as usize];
         if place.start != UNKNOWN {
             if MARKS {
                 self.marks[child.node as usize] = true;
@@ -422,17 +439,17 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
         place.start = narrow(value);
         // The end of a string is near in the masks; other ends are looked for when they are asked for.
         if *first == b'"' && child.wanted {
-            let end = match self.walker.index.quote_in_chunk(value + 1) {
-                Some(quote) => narrow(quote + 1),
-                None => self.walker.string_end(line, value),
+            let quote = match self.index.quote_near(value + 1) {
+                Some(quote) => Some(quote),
+                None => self.index.quote_from(self.level, line, value + 1),
             };
-            self.walker.places[child.node as usize].end = end;
+            place.end = narrow(quote.map_or(line.len(), |quote| quote + 1));
         }
         if child.has_children {
             if *first == b'{' {
                 return Met::Object(child, value);
             }
-            absent_below(self.paths, &mut self.walker.places, child.node);
+            absent_below(self.paths, self.places, child.node);
         }
         Met::Value
     }
@@ -440,20 +457,20 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
     /// The walk goes on here when more is asked for.
     #[inline(always)]
     fn pause(&mut self, frame: Frame, at: usize) -> bool {
-        self.walker.open.push(frame);
-        self.walker.at = at;
+        self.open.push(frame);
+        *self.at = at;
         false
     }
 
     #[inline(always)]
     fn is_known(&self) -> bool {
-        !MARKS && self.walker.places[self.target].start != UNKNOWN
+        !MARKS && self.places[self.target].start != UNKNOWN
     }
 
     /// The child whose key stands before the colon.
     #[inline(always)]
     fn child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
-        if !self.walker.index.has_backslash()
+        if !self.index.has_backslash()
             && let Ok(child) = self.paths.child_before(table, self.line, colon)
         {
             return child;
@@ -464,8 +481,8 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
     /// As [`Self::child`], of any key.
     #[inline(never)]
     fn any_child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
-        let mut key = key_before(&self.walker.index, self.line, colon)?;
-        let decoded = &mut self.walker.key;
+        let mut key = key_before(self.index, self.line, colon)?;
+        let decoded = &mut *self.key;
         if key.contains(&b'\\') {
             decoded.clear();
             text::unescape(key, decoded);
@@ -489,9 +506,9 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
     /// The line ended within an object, as no valid line does: what was not met is not there.
     #[cold]
     fn abandon(&mut self, frame: Frame) -> bool {
-        self.walker.open.push(frame);
-        while let Some(frame) = self.walker.open.pop() {
-            absent_below(self.paths, &mut self.walker.places, frame.node);
+        self.open.push(frame);
+        while let Some(frame) = self.open.pop() {
+            absent_below(self.paths, self.places, frame.node);
         }
         false
     }
@@ -560,8 +577,12 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Places of a line of less than 4 GiB.
+/// Places, and numbers of children, as they are kept.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "lines that are walked over are shorter than 4 GiB, and so are rules"
+)]
 fn narrow(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(ABSENT)
+    at as u32
 }

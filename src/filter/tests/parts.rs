@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
+use proptest::prelude::*;
+
 use super::super::line::number;
 use super::super::line::text::{self, Search};
 use super::super::tree::{Compare, Expr, Function, Literal, Place, Term, fold};
 use super::rules::check;
-use super::{number as digits, text as words};
+use super::{levels, number as digits, text as words};
 
 #[test]
 fn decimals_are_compared_by_value() {
@@ -136,11 +138,35 @@ fn terms_stand_where_their_place_says() {
                 ignore_case,
             });
             let expected = places.contains(&place);
-            assert_eq!(
-                search.is_in(text.as_bytes()),
-                expected,
-                "{term} {place:?} in {text}"
-            );
+            for level in levels() {
+                assert_eq!(
+                    search.is_in(level, text.as_bytes()),
+                    expected,
+                    "{term} {place:?} in {text}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_term_in_any_case_is_found_wherever_it_stands(
+        before in "[aAbB.:]{0,140}",
+        term in "[aAbBxX.]{1,5}",
+        behind in "[aAbBxX:]{0,140}",
+        present in any::<bool>(),
+    ) {
+        let text = if present { format!("{before}{term}{behind}") } else { format!("{before}{behind}") };
+        let search = Search::new(&Term {
+            text: term.as_str().into(),
+            place: Place::Substring,
+            ignore_case: true,
+        });
+        let expected = text.to_lowercase().contains(&term.to_lowercase());
+        prop_assert!(expected || !present);
+        for level in levels() {
+            prop_assert_eq!(search.is_in(level, text.as_bytes()), expected);
         }
     }
 }

@@ -356,6 +356,71 @@ fn fields_take_the_first_source_that_is_not_null() {
 }
 
 #[test]
+fn whole_numbers_are_compared_exactly_however_long_and_wherever_they_end() {
+    let above = compare(Compare::Greater, at(&["a"]), number("999999999999999998"));
+    for (value, expected) in [
+        ("0", false),
+        ("-1", false),
+        ("-9999999999999999999", false),
+        ("99999999999999999", false),
+        ("999999999999999998", false),
+        ("999999999999999999", true),
+        ("1000000000000000000", true),
+        ("9999999999999999999", true),
+        ("99999999999999999999999", true),
+        ("999999999999999998.5", true),
+        ("1e18", true),
+        ("1E2", false),
+    ] {
+        for line in [
+            format!(r#"{{"a":{value}}}"#),
+            format!(r#"{{"a":{value},"b":1}}"#),
+            format!("{{\"a\": {value} }}"),
+            format!("{{\"a\":{value}\n,\"b\":1}}"),
+        ] {
+            check(&above, &[(&line, Some(expected))]);
+        }
+    }
+}
+
+#[test]
+fn a_time_that_is_wanted_may_come_from_a_label_or_from_text() {
+    let sources = vec![Source::Data(path(&["t"])), Source::Time];
+    let field = Field {
+        name: "time".into(),
+        sources: sources.into(),
+    };
+    let read = |wanted| Box::new(Expr::Read(field.clone(), wanted));
+    let second = Box::new(Expr::Literal(Literal::Timestamp(1_000_000_000)));
+    let mut labels = no_labels();
+    labels.event_time = Some(Timestamp(1_000_000));
+    check_with(
+        &labels,
+        &compare(Compare::Equal, read(Type::Timestamp), second),
+        &[
+            ("{}", Some(true)),
+            (r#"{"t":"1970-01-01T00:00:01Z"}"#, Some(true)),
+            (r#"{"t":"1970-01-01T00:00:02Z"}"#, Some(false)),
+            (r#"{"t":1000}"#, Some(false)),
+            (r#"{"t":[]}"#, None),
+        ],
+    );
+    // It is no text: null, which equals no text.
+    check_with(
+        &labels,
+        &compare(
+            Compare::Equal,
+            read(Type::String),
+            text("1970-01-01T00:00:01Z"),
+        ),
+        &[
+            ("{}", Some(false)),
+            (r#"{"t":"1970-01-01T00:00:01Z"}"#, Some(true)),
+        ],
+    );
+}
+
+#[test]
 fn calculated_values_follow_their_types() {
     let plus = Expr::Arithmetic(Arithmetic::Add, at(&["a"]), at(&["b"]));
     check(
