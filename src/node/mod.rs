@@ -4,6 +4,7 @@
 //! event, [`OpenNode::start`] runs, [`Node::stop`] drains.
 
 mod audit;
+pub mod check;
 pub mod delivery;
 mod findings;
 pub mod identity;

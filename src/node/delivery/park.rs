@@ -2,18 +2,14 @@
 //!
 //! A parked lane asks the destination again every `probe_every`, and when somebody says so.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::StopPhase;
 use super::lane::RunningLane;
 use crate::audit::{Action, Notice};
-use crate::batch::{BatchId, EventPosition, Purpose};
-use crate::position::{Offset, OffsetRange, SegmentId};
 use crate::sink::{Failure, Outcome, Sink as _};
 use crate::stream::probe;
 use crate::stream::status::LaneActivity;
-use crate::stream::template::EventAt;
 
 /// Why a lane is parked.
 #[derive(Debug)]
@@ -70,33 +66,13 @@ impl RunningLane {
 
     /// Sends a probe: one marked event, made as those of the journal are.
     pub(super) async fn probe(&mut self) -> Probed {
-        let now = self.shared.clock.now().wall;
-        let position = EventPosition {
-            segment: SegmentId(uuid::Uuid::new_v4().into_bytes()),
-            journal: self.parts.journal,
-            offset: Offset(0),
-        };
-        let id = BatchId {
-            segment: position.segment,
-            range: OffsetRange {
-                first: Offset(0),
-                end: Offset(1),
-            },
-            stream: self.shared.name.clone(),
-            version: self.content.version,
-        };
-        let line = probe::line(&self.shared.name, now);
-        let event = EventAt {
-            line: &line,
-            labels: &Arc::new(probe::labels()),
-            received: now,
-            position,
-        };
-        let encoded = self.shared.encoder.borrow_mut().encode_loose(
-            (id, Purpose::Probe),
-            &[event],
-            self.shared.form,
-            self.content.template.as_ref(),
+        let drawn = uuid::Uuid::new_v4().into_bytes();
+        let encoded = probe::parcel(
+            &mut self.shared.encoder.borrow_mut(),
+            (&self.shared.name, self.parts.journal),
+            (self.shared.form, self.content.template.as_ref()),
+            (drawn, self.shared.clock.now().wall),
+            1,
         );
         let parcel = match encoded {
             Ok(parcel) => parcel,
