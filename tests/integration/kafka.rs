@@ -31,7 +31,7 @@ ack = true
 [stream.siem]
 from = "start"
 batch.age = "5ms"
-retry.delay_max = "500ms"
+retry = { delay_max = "500ms", probe_every = "500ms" }
 [stream.siem.kafka]
 "#;
 

@@ -13,6 +13,8 @@ mod dead_letters;
 mod destination;
 mod environment;
 mod failing_disk;
+mod fault_proxy;
+mod faults;
 mod full_disk;
 mod harness;
 mod journal_tools;

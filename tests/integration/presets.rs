@@ -29,7 +29,7 @@ ack = true
 [stream.siem]
 from = "start"
 batch.age = "200ms"
-retry = { delay_min = "5ms", delay_max = "40ms" }
+retry = { delay_min = "5ms", delay_max = "40ms", probe_every = "200ms" }
 [stream.siem.http]
 @KEYS@
 "#;

@@ -33,7 +33,7 @@ ack = true
 [stream.siem]
 from = "start"
 batch = { records = 20, age = "5ms" }
-retry = { delay_min = "5ms", delay_max = "40ms" }
+retry = { delay_min = "5ms", delay_max = "40ms", probe_every = "200ms" }
 [stream.siem.http]
 url = "@URL@"
 @KEYS@

@@ -10,7 +10,7 @@ use crate::harness::{Choices, Relay, Stage, environment, eventually};
 use crate::peers::{Client, Sender};
 
 /// The token that the hub has for the site.
-const TOKEN: &str = "a-token-of-site-a";
+pub(crate) const TOKEN: &str = "a-token-of-site-a";
 
 /// `Basic` authorization with the token as user.
 const AUTHORIZATION: &str = "Authorization: Basic YS10b2tlbi1vZi1zaXRlLWE6\r\n";
@@ -32,7 +32,7 @@ ack = true
 [stream.hub]
 from = "start"
 batch = { bytes = "2 MiB", age = "20ms" }
-retry = { delay_min = "5ms", delay_max = "40ms" }
+retry = { delay_min = "5ms", delay_max = "40ms", probe_every = "200ms" }
 [stream.hub.relay]
 url = "http://@HUB@"
 token = "@TOKEN@"
@@ -40,7 +40,7 @@ hostname = "site-1"
 "#;
 
 /// The receiving side, with two journals, so that what is sent again may meet another one.
-const HUB: &str = r#"
+pub(crate) const HUB: &str = r#"
 [node]
 data_dir = "@DIR@/data"
 shards = 2

@@ -37,7 +37,7 @@ ack = true
 [stream.lake]
 from = "start"
 batch = @BATCH@
-retry = { delay_min = "10ms", delay_max = "100ms" }
+retry = { delay_min = "10ms", delay_max = "100ms", probe_every = "200ms" }
 [stream.lake.s3]
 @S3@
 "#;
@@ -46,7 +46,7 @@ retry = { delay_min = "10ms", delay_max = "100ms" }
 const TWENTY: &str = r#"{ records = 20, age = "50ms", bytes = "1 MiB" }"#;
 
 /// The service: where it is, who may write, and the script that administers it.
-struct Service {
+pub(crate) struct Service {
     /// Its folder, when it is this test's own.
     own: Option<(PathBuf, u16)>,
     values: String,
@@ -54,7 +54,7 @@ struct Service {
 
 impl Service {
     /// The one that serves all tests.
-    fn shared() -> Self {
+    pub(crate) fn shared() -> Self {
         let place = std::env::var_os("WEIR_SERVICES_DIR")
             .map_or_else(|| repository("target/services"), PathBuf::from);
         Self::at(None, &place)
@@ -85,14 +85,14 @@ impl Service {
         service
     }
 
-    fn value(&self, name: &str) -> &str {
+    pub(crate) fn value(&self, name: &str) -> &str {
         let lines = self.values.lines();
         let mut found = lines.filter_map(|line| line.split_once('='));
         let value = found.find(|(key, _)| *key == name).map(|(_, value)| value);
         value.unwrap_or_else(|| panic!("no {name} in {}", self.values))
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let endpoint = self.value("S3_ENDPOINT");
         let address = endpoint.strip_prefix("http://").expect("a plain endpoint");
         address.parse().expect("an address")
@@ -121,7 +121,7 @@ impl Service {
     }
 
     /// An object's content, in the order of their first events.
-    fn contents(&self, bucket: &str, prefix: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn contents(&self, bucket: &str, prefix: &str) -> Vec<Vec<u8>> {
         let keys = self.keys(bucket, prefix);
         let objects = keys.iter();
         objects
@@ -130,7 +130,7 @@ impl Service {
     }
 
     /// Keys of a stream's destination.
-    fn destination(&self, prefix: &str, more: &str) -> String {
+    pub(crate) fn destination(&self, prefix: &str, more: &str) -> String {
         let (bucket, host) = (self.value("S3_BUCKET"), self.value("S3_ENDPOINT"));
         let key = self.value("S3_WRITER_KEY");
         let secret = self.value("S3_WRITER_SECRET");
@@ -288,6 +288,12 @@ fn inflated(object: &[u8]) -> Vec<u8> {
     member.read_to_end(&mut plain).expect("gzip");
     assert!(member.into_inner().is_empty(), "one member an object");
     plain
+}
+
+/// The events that a gzip object holds.
+pub(crate) fn lines_of(object: &[u8]) -> Vec<String> {
+    let text = String::from_utf8(inflated(object)).expect("text");
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The objects hold the events, each once; which of them comes first is in their keys or not.

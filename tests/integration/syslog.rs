@@ -35,7 +35,7 @@ ack = true
 [stream.siem]
 from = "start"
 batch = { records = 20, age = "5ms" }
-retry = { delay_min = "5ms", delay_max = "40ms" }
+retry = { delay_min = "5ms", delay_max = "40ms", probe_every = "200ms" }
 [stream.siem.syslog]
 severity_field = "severity"
 hostname_field = "host"
@@ -47,7 +47,7 @@ message_id_field = "action"
 const EVENTS: u64 = 100;
 
 /// A running rsyslogd: where it listens and what it writes.
-struct Rsyslog {
+pub(crate) struct Rsyslog {
     values: BTreeMap<String, String>,
     /// It is this test's own.
     folder: Option<(PathBuf, u16)>,
@@ -55,7 +55,7 @@ struct Rsyslog {
 
 impl Rsyslog {
     /// The one of all tests.
-    fn shared() -> Self {
+    pub(crate) fn shared() -> Self {
         let services = std::env::var_os("WEIR_SERVICES_DIR").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/services"),
             PathBuf::from,
@@ -99,7 +99,7 @@ impl Rsyslog {
         }
     }
 
-    fn value(&self, name: &str) -> &str {
+    pub(crate) fn value(&self, name: &str) -> &str {
         &self.values[&format!("RSYSLOG_{name}")]
     }
 
@@ -109,7 +109,7 @@ impl Rsyslog {
     }
 
     /// What it understood of the messages of this application, in the order of their arrival.
-    fn received(&self, application: &str) -> Vec<Value> {
+    pub(crate) fn received(&self, application: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.value("RECEIVED")).expect("read what rsyslogd wrote");
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let messages = whole.lines().map(|line| {

@@ -53,7 +53,7 @@ fn record(offset: u64, line: &str) -> Record {
             journal: JournalId(0),
             offset: Offset(offset),
         },
-        labels: std::sync::Arc::new(crate::event::Labels::of_input(crate::event::InputId(0))),
+        labels: Arc::new(crate::event::Labels::of_input(crate::event::InputId(0))),
         received: Timestamp(0),
         line: Bytes::copy_from_slice(line.as_bytes()),
         body: Bytes::copy_from_slice(line.as_bytes()),
