@@ -187,6 +187,7 @@ async fn a_delivery_that_is_dropped_takes_its_connection_along() {
         reached.blocking_send(()).unwrap();
         // Ends, or fails, when the other side lets go.
         while matches!(connection.read(&mut buffer), Ok(1..)) {}
+        reached.blocking_send(()).unwrap();
     });
     let mut sink = S3Sink::open(&settings).unwrap();
     let parcel = parcel(&[b"{}\n"]);
@@ -194,8 +195,8 @@ async fn a_delivery_that_is_dropped_takes_its_connection_along() {
         outcome = sink.deliver(&parcel) => panic!("nobody answered: {outcome:?}"),
         _ = is_reached.recv() => {}
     }
-    let joined = tokio::task::spawn_blocking(|| peer.join());
-    joined.await.unwrap().unwrap();
+    is_reached.recv().await.unwrap();
+    peer.join().unwrap();
     assert!(sink.may_have_left);
 }
 

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -17,8 +18,8 @@ use super::verdict;
 use crate::sink::settings::{S3Checksum, S3Settings};
 use crate::sink::{Failure, Outcome};
 
-/// How long a delivery waits for an upload to be aborted, and for the search for those left.
-const CLEAN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a delivery waits for an upload to be aborted.
+const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// An object to be put.
 pub(super) struct Upload<'a> {
@@ -68,7 +69,7 @@ impl Upload<'_> {
 
     async fn put_parts(&self, parts: &[Part]) -> Result<(), Outcome> {
         if self.may_have_left {
-            self.abort_left().await;
+            self.abort_left().await?;
         }
         let upload = self.create().await?;
         let result = self.put_parts_of(&upload, parts).await;
@@ -150,26 +151,28 @@ impl Upload<'_> {
         Ok(completed.e_tag(stored(put.e_tag())?).build())
     }
 
-    /// Aborts what an earlier try of this very batch may have left.
-    async fn abort_left(&self) {
-        let listing = self
+    /// Aborts what an earlier try of this very batch may have left. A service that does not let
+    /// us look for it does not keep the batch from being sent; one that does not answer does.
+    async fn abort_left(&self) -> Result<(), Outcome> {
+        let listed = self
             .client
             .list_multipart_uploads()
             .bucket(&self.settings.bucket)
             .prefix(&self.key)
-            .send();
-        let listed = match timeout(CLEAN_WITHIN, listing).await {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => {
+            .send()
+            .await;
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error @ (SdkError::ServiceError(_) | SdkError::ResponseError(_))) => {
                 let why = verdict::chain(&error);
                 tracing::warn!(
                     bucket = self.settings.bucket,
                     why,
                     "list unfinished uploads; one that is left takes room until it is aborted"
                 );
-                return;
+                return Ok(());
             }
-            Err(_) => return,
+            Err(error) => return Err(verdict::judge(&error)),
         };
         for upload in listed.uploads() {
             if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
@@ -178,6 +181,7 @@ impl Upload<'_> {
                 self.abort(id).await;
             }
         }
+        Ok(())
     }
 
     /// Aborts an upload; one that cannot be aborted now is found when the batch is sent again.
@@ -189,7 +193,7 @@ impl Upload<'_> {
             .key(&self.key)
             .upload_id(upload)
             .send();
-        if let Ok(Err(error)) = timeout(CLEAN_WITHIN, aborting).await {
+        if let Ok(Err(error)) = timeout(ABORT_WITHIN, aborting).await {
             let why = verdict::chain(&error);
             tracing::debug!(key = self.key, why, "abort an unfinished upload");
         }
