@@ -446,7 +446,10 @@ fn the_status_says_whether_the_books_balance() {
     assert_eq!(input["name"], "lines");
     assert_eq!(input["kind"], "tcp");
     assert_eq!(input["received"], 156);
-    assert_eq!(input["rejected"], json!({"too_long": 2, "malformed": 4, "relay_loop": 0}));
+    assert_eq!(
+        input["rejected"],
+        json!({"too_long": 2, "malformed": 4, "relay_loop": 0})
+    );
     assert_eq!(status["journals"][1]["gate"], "open");
     assert_eq!(status["journals"][1]["durable_end"], 50);
     let stream = &status["streams"][0];

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use flate2::bufread::GzDecoder;
+use weir::stream::probe::MESSAGE as PROBE;
 
 /// What is sent back for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,11 @@ impl Request {
 pub(crate) struct Destination {
     address: SocketAddr,
     seen: Arc<Seen>,
+}
+
+/// Whether these events are a probe.
+pub(crate) fn is_probe(events: &[String]) -> bool {
+    events.len() == 1 && events[0].contains(PROBE)
 }
 
 /// Says what is sent back for the events of a request.
@@ -124,8 +130,16 @@ impl Destination {
         self.seen.hangs_up.store(at_once, Ordering::Release);
     }
 
-    /// Every request read so far, in the order they were read.
+    /// Every request read so far, in the order they were read, but for the probes of a stream that
+    /// was refused.
     pub(crate) fn requests(&self) -> Vec<Request> {
+        let mut requests = self.requests_and_probes();
+        requests.retain(|request| !is_probe(&request.events));
+        requests
+    }
+
+    /// Every request read so far, in the order they were read.
+    pub(crate) fn requests_and_probes(&self) -> Vec<Request> {
         self.seen
             .requests
             .lock()

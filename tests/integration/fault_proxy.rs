@@ -132,8 +132,12 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, fault: Fault, bytes_max: usize
             break;
         }
     }
-    to.shutdown(if left == 0 { Shutdown::Both } else { Shutdown::Write })
-        .ok();
+    to.shutdown(if left == 0 {
+        Shutdown::Both
+    } else {
+        Shutdown::Write
+    })
+    .ok();
 }
 
 fn start(body: impl FnOnce() + Send + 'static) {

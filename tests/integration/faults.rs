@@ -67,7 +67,12 @@ fn suffer(stage: &Stage, proxy: &FaultProxy, kind: &str) -> (Relay, Vec<String>)
         // Digits that do not compress, so that a batch is longer than what passes.
         let noise = |n: u64| -> String {
             (0..8)
-                .map(|part| format!("{:016x}", (n * 8 + part + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+                .map(|part| {
+                    format!(
+                        "{:016x}",
+                        (n * 8 + part + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    )
+                })
                 .collect()
         };
         let lines: Vec<String> = (first..first + EVENTS)
@@ -94,7 +99,11 @@ fn suffer(stage: &Stage, proxy: &FaultProxy, kind: &str) -> (Relay, Vec<String>)
         }
         let status = relay.wait_drained("siem");
         assert_eq!(status.stream("siem", "dead_lettered"), 0, "{fault:?}");
-        assert_eq!(status.stream("siem", "delivered"), sent.len() as u64, "{fault:?}");
+        assert_eq!(
+            status.stream("siem", "delivered"),
+            sent.len() as u64,
+            "{fault:?}"
+        );
         status.assert_balanced();
     }
     (relay, sent)
@@ -114,10 +123,12 @@ fn over_http_whatever_the_way_does_every_event_arrives_in_order() {
     let stage = Stage::new();
     let destination = Destination::listen(|_| TAKEN);
     let address = destination.url();
-    let address = address.trim_start_matches("http://").trim_end_matches("/in");
+    let address = address
+        .trim_start_matches("http://")
+        .trim_end_matches("/in");
     let proxy = FaultProxy::before(address.parse().expect("an address"));
     let kind = format!(
-        "[stream.siem.http]\nurl = \"http://{}/in\"\nrequest_timeout = \"8s\"\n",
+        "[stream.siem.http]\nurl = \"http://{}/in\"\nrequest_timeout = \"15s\"\n",
         proxy.address()
     );
     let (_relay, sent) = suffer(&stage, &proxy, &kind);
@@ -133,12 +144,9 @@ fn over_s3_whatever_the_way_does_every_event_arrives_once() {
     let service = crate::s3::Service::shared();
     let proxy = FaultProxy::before(service.address());
     let prefix = format!("faults-{}", std::process::id());
-    let more = "content_type = \"application/gzip\"\nrequest_timeout = \"8s\"";
+    let more = "content_type = \"application/gzip\"\nrequest_timeout = \"15s\"";
     let keys = service.destination(&prefix, more);
-    let through = keys.replace(
-        &service.address().to_string(),
-        &proxy.address().to_string(),
-    );
+    let through = keys.replace(&service.address().to_string(), &proxy.address().to_string());
     let kind = format!("[stream.siem.s3]\n{through}\n");
     let (_relay, sent) = suffer(&stage, &proxy, &kind);
     let bucket = service.value("S3_BUCKET").to_owned();
@@ -161,7 +169,7 @@ fn over_syslog_whatever_the_way_does_every_event_arrives_in_order() {
     let application = format!("faults-{}", std::process::id());
     let kind = format!(
         "[stream.siem.syslog]\naddress = \"{}\"\napp_name = \"{application}\"\n\
-         send_timeout = \"8s\"\nack_timeout = \"8s\"\n",
+         send_timeout = \"15s\"\nack_timeout = \"15s\"\n",
         proxy.address()
     );
     let mut relay = stage.relay(&CONFIG.replace("@KIND@", &kind));
@@ -190,7 +198,9 @@ fn over_syslog_whatever_the_way_does_every_event_arrives_in_order() {
     }
     let received = rsyslog.received(&application);
     let messages = received.iter().map(|message| message["message"].as_str());
-    let arrived = messages.map(|message| message.expect("text").to_owned()).collect();
+    let arrived = messages
+        .map(|message| message.expect("text").to_owned())
+        .collect();
     assert_eq!(first_seen(arrived), sent);
 }
 
@@ -200,7 +210,7 @@ fn over_a_relay_whatever_the_way_does_every_event_is_stored_once() {
     let mut hub = hub_stage.relay(&crate::relay::HUB.replace("@TOKEN@", crate::relay::TOKEN));
     let proxy = FaultProxy::before(hub_stage.http);
     let kind = format!(
-        "[stream.siem.relay]\nurl = \"http://{}\"\ntoken = \"{}\"\nrequest_timeout = \"8s\"\n",
+        "[stream.siem.relay]\nurl = \"http://{}\"\ntoken = \"{}\"\nrequest_timeout = \"15s\"\n",
         proxy.address(),
         crate::relay::TOKEN
     );

@@ -228,13 +228,6 @@ fn a_batch_answered_with_413_is_sent_in_halves_that_fit() {
 }
 
 #[test]
-fn a_single_event_answered_with_413_waits_and_is_not_lost() {
-    let requests = survives(Reply::Status(413, ""), "http_4xx", "");
-    let alone = requests.iter().filter(|request| request.events.len() == 1);
-    assert!(alone.count() > 1, "tried again when it could not be split");
-}
-
-#[test]
 fn a_redirect_is_not_followed_and_nothing_is_lost() {
     static ELSEWHERE: &str = "Location: /elsewhere\r\n";
     // A relay that followed would ask for another path, which no request may have.

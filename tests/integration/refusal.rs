@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::destination::{Destination, Reply, TAKEN};
+use crate::destination::{Destination, Reply, TAKEN, is_probe};
 use crate::harness::{Relay, Stage, Status, eventually};
 use crate::peers::Sender;
 
@@ -40,13 +40,6 @@ batch.age = "5ms"
 [stream.audit.file]
 path = "@DIR@/out/audit.ndjson"
 "#;
-
-/// What the probe says of itself.
-const PROBE: &str = "Weir test message";
-
-fn is_probe(events: &[String]) -> bool {
-    events.len() == 1 && events[0].contains(PROBE)
-}
 
 /// A relay that delivers to a destination, and a sender.
 struct Refused {
@@ -100,11 +93,7 @@ impl Refused {
         assert!(self.relay.terminate().success());
         let letters = std::fs::read_to_string(self.stage.path("data/dead-letters/siem.letters"))
             .unwrap_or_default();
-        let letters = letters.lines().map(|letter| {
-            let letter: Value = serde_json::from_str(letter).expect("a letter is JSON");
-            letter["line"].as_str().expect("its line").to_owned()
-        });
-        let letters = letters.collect();
+        let letters = letters.lines().map(letter_line).collect();
         let audit = std::fs::read_to_string(self.stage.path("out/audit.internal.ndjson"));
         let audit = audit.unwrap_or_default();
         let events = audit.lines();
@@ -133,11 +122,10 @@ fn reasons(audit: &[Value], action: &str) -> Vec<String> {
         .collect()
 }
 
-/// Events that were taken, in the order they arrived, probes left out.
+/// Events that were taken, in the order they arrived.
 fn arrived(destination: &Destination) -> Vec<String> {
     let requests = destination.requests();
     let taken = requests.iter().filter(|request| request.taken());
-    let taken = taken.filter(|request| !is_probe(&request.events));
     taken.flat_map(|request| request.events.clone()).collect()
 }
 
@@ -187,11 +175,11 @@ fn a_destination_that_refuses_us_parks_the_stream_until_a_probe_is_taken() {
     assert_eq!(status.stream("siem", "pending"), 250);
     assert_eq!(status.stream("siem", "dead_lettered"), 0);
     // While it is parked, nothing but probes goes out.
-    let before = destination.requests().len();
+    let before = destination.requests_and_probes().len();
     eventually("two more probes", || {
-        destination.requests().len() >= before + 2
+        destination.requests_and_probes().len() >= before + 2
     });
-    let later = destination.requests();
+    let later = destination.requests_and_probes();
     assert!(
         later[before..]
             .iter()
@@ -240,6 +228,49 @@ fn a_destination_that_takes_probes_and_no_event_parks_the_stream_after_a_few_let
 }
 
 #[test]
+fn an_event_that_is_too_large_alone_is_a_dead_letter_and_can_be_sent_again_later() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let answer = Arc::clone(&mended);
+    let destination = Destination::listen(move |events| {
+        let is_large = events.iter().any(|event| event.contains("poison"));
+        if is_large && !answer.load(Ordering::Acquire) {
+            Reply::Status(413, "")
+        } else {
+            TAKEN
+        }
+    });
+    let mut refused = Refused::begin(&destination);
+    refused.send(60, |number| number == 20 || number == 40);
+    let status = refused.relay.wait_drained("siem");
+    assert_eq!(status.stream("siem", "delivered"), 58);
+    assert_eq!(status.stream("siem", "dead_lettered"), 2);
+    let redrive = |expected: u16| {
+        let body = "{\"all\":true}";
+        let request = format!(
+            "POST /v1/streams/siem/dead-letters/redrive HTTP/1.1\r\nHost: weir\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = crate::harness::exchange(refused.stage.admin, request.as_bytes());
+        let (status, _, body) = answer.expect("an answer");
+        assert_eq!(status, expected, "{body}");
+        body
+    };
+    assert!(redrive(409).contains("0 of 2 dead letters were taken"));
+    mended.store(true, Ordering::Release);
+    assert!(redrive(200).contains("2"));
+    let sent = refused.sent.clone();
+    let (letters, audit) = refused.end();
+    assert_eq!(letters, [""; 0]);
+    assert_eq!(reasons(&audit, "weir.dead-letter.redrive").len(), 2);
+    let mut arrived = arrived(&destination);
+    arrived.sort_unstable();
+    let mut sent = sent;
+    sent.sort_unstable();
+    assert_eq!(arrived, sent);
+}
+
+#[test]
 fn an_event_that_breaks_the_destination_is_found_once_all_else_was_tried_for_long() {
     let destination = Destination::listen(|events| {
         if events.iter().any(|event| event.contains("poison")) {
@@ -257,4 +288,10 @@ fn an_event_that_breaks_the_destination_is_found_once_all_else_was_tried_for_lon
     let (letters, _) = refused.end();
     assert_eq!(letters, sent[60..61]);
     assert_eq!(arrived(&destination).len(), 119);
+}
+
+/// The event that a line of the file of dead letters holds.
+fn letter_line(letter: &str) -> String {
+    let letter: Value = serde_json::from_str(letter).expect("a letter is JSON");
+    letter["line"].as_str().expect("its line").to_owned()
 }

@@ -147,7 +147,7 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         form: plan.sink.body_form(),
         retry: plan.retry,
         name: Arc::clone(&plan.stream.name),
-        clock: Arc::clone(&clock),
+        clock,
         audit,
         latency,
         pace: RefCell::default(),
@@ -156,48 +156,21 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         inputs,
     });
     let (resume, _) = watch::channel(());
-    let mut tasks = Vec::new();
-    for lane in lanes {
-        let wall_clock = Arc::clone(&clock);
-        let context = OpenContext {
-            journal: lane.journal,
-            journals,
-            node: &node,
-            stream: Arc::clone(&plan.stream.name),
-            disk: Arc::clone(&disk),
-            clock: Arc::new(move || wall_clock.now().wall),
-            state: Some(lane.state.sink.as_slice()).filter(|state| !state.is_empty()),
-        };
-        let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
-        let name = Arc::clone(&plan.stream.name);
-        let content = shared.content.load_full();
-        let limits = (plan.stream.batch, content.version);
-        let core = Lane::new(name, lane.journal, limits, lane.state.clone());
-        let lane_start = lane.state.cursor;
-        let doorbell = lane.reader.tail().doorbell();
-        let shown = (*lane.status.load_full()).clone();
-        let shared = Rc::clone(&shared);
-        let running = RunningLane {
-            core,
-            content,
-            sink,
-            refusals: Refusals::new(shared.retry.probe_after),
-            parked: None,
-            doorbell,
-            shown,
-            inflater: Inflater::new(),
-            parts: lane,
-            shared,
-            stop: stop.clone(),
-            resume: resume.subscribe(),
-            told: OffsetRange {
-                first: lane_start,
-                end: lane_start,
-            },
-            discard_again: None,
-        };
-        tasks.push(tokio::task::spawn_local(running.run()));
-    }
+    let opener = LaneOpener {
+        plan: &plan,
+        shared: &shared,
+        disk: &disk,
+        node: &node,
+        journals,
+        stop,
+        resume: &resume,
+    };
+    let lanes = lanes.into_iter().map(|lane| opener.open(lane));
+    let lanes = lanes.collect::<io::Result<Vec<_>>>()?;
+    let tasks: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| tokio::task::spawn_local(lane.run()))
+        .collect();
     let serving = Commands {
         shared: Rc::clone(&shared),
         resume,
@@ -212,6 +185,57 @@ async fn run(parts: StreamParts) -> io::Result<()> {
     // What it has not done is answered by its end.
     serving.abort();
     Ok(())
+}
+
+/// What every lane of a stream is made of.
+struct LaneOpener<'a> {
+    plan: &'a StreamPlan,
+    shared: &'a Rc<Shared>,
+    disk: &'a Arc<dyn Disk>,
+    node: &'a Arc<str>,
+    journals: usize,
+    stop: watch::Receiver<StopPhase>,
+    resume: &'a watch::Sender<()>,
+}
+
+impl LaneOpener<'_> {
+    fn open(&self, parts: LaneParts) -> io::Result<RunningLane> {
+        let (plan, shared) = (self.plan, self.shared);
+        let wall_clock = Arc::clone(&shared.clock);
+        let context = OpenContext {
+            journal: parts.journal,
+            journals: self.journals,
+            node: self.node,
+            stream: Arc::clone(&plan.stream.name),
+            disk: Arc::clone(self.disk),
+            clock: Arc::new(move || wall_clock.now().wall),
+            state: Some(parts.state.sink.as_slice()).filter(|state| !state.is_empty()),
+        };
+        let sink = AnySink::open(&plan.sink, context).map_err(io::Error::other)?;
+        let content = shared.content.load_full();
+        let limits = (plan.stream.batch, content.version);
+        let name = Arc::clone(&plan.stream.name);
+        let start = parts.state.cursor;
+        Ok(RunningLane {
+            core: Lane::new(name, parts.journal, limits, parts.state.clone()),
+            content,
+            sink,
+            refusals: Refusals::new(shared.retry.probe_after),
+            parked: None,
+            doorbell: parts.reader.tail().doorbell(),
+            shown: (*parts.status.load_full()).clone(),
+            inflater: Inflater::new(),
+            parts,
+            shared: Rc::clone(shared),
+            stop: self.stop.clone(),
+            resume: self.resume.subscribe(),
+            told: OffsetRange {
+                first: start,
+                end: start,
+            },
+            discard_again: None,
+        })
+    }
 }
 
 /// What the lanes of a stream share.
