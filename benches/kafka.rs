@@ -18,6 +18,7 @@ use bytes::Bytes;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use weir::batch::{BatchId, Body, Compression, EventPosition, Parcel, Purpose, Record};
+use weir::event::{InputId, Labels};
 use weir::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
 use weir::sink::settings::{EventMessage, KafkaCodec, KafkaSettings, Message, Oversize, Topic};
 use weir::sink::{KafkaSink, Outcome, Sink as _};
@@ -155,6 +156,7 @@ fn parcel(block: &[u8]) -> Parcel {
     let lines = block.split_inclusive(|byte| *byte == b'\n');
     // The last line of a block may be cut.
     let lines: Vec<_> = lines.filter_map(|line| line.strip_suffix(b"\n")).collect();
+    let labels = Arc::new(Labels::of_input(InputId(0)));
     for (line, offset) in lines.iter().cycle().zip(0..) {
         if raw_bytes > PARCEL_BYTES {
             break;
@@ -168,6 +170,7 @@ fn parcel(block: &[u8]) -> Parcel {
                 offset: Offset(offset),
             },
             received: Timestamp(0),
+            labels: Arc::clone(&labels),
             line: line.clone(),
             body: line,
         });

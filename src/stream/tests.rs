@@ -228,9 +228,8 @@ fn run(
                     durable.cuts.first().map(|cut| cut.range),
                     Some(batch.id.range)
                 );
-                let parcel = encoder
-                    .encode(&batch, BodyForm::Whole(compression), None)
-                    .expect("readable");
+                let form = BodyForm::Whole(compression);
+                let parcel = encoder.encode(&batch, form, None).expect("readable");
                 if parcel.events == 0 {
                     // A half of a split of which nothing is taken; it is not sent.
                     running.delivered(0, Vec::new(), now);

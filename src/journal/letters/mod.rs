@@ -3,7 +3,7 @@
 //! Each stream has one file of them, `dead-letters/STREAM.letters`, that only ever grows at its
 //! end, until letters are taken out: then it is written anew beside its place. While the node
 //! runs the stream's thread owns it as a [`LetterStore`]; commands read it without a lock
-//! ([`read_letters`]). What a letter looks like on disk is [`format`]'s matter;
+//! ([`read_letters`]). What a letter looks like on disk is [`mod@format`]'s matter;
 //! `docs/journal-format.md` has it byte by byte. When an event becomes a letter, and what a full
 //! store means for the stream, is decided elsewhere.
 

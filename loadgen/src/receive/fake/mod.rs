@@ -22,7 +22,7 @@ pub(crate) struct FakeArguments {
     /// Answer as this product does; an event with `"poison":true` at its top is one it cannot take
     #[arg(long, value_enum)]
     pub(crate) fake: Option<Product>,
-    /// The token it knows [any]
+    /// The token it knows; without it, any.
     #[arg(long, value_name = "TOKEN", requires = "fake")]
     pub(crate) fake_token: Option<String>,
     /// splunk-hec: the token has indexer acknowledgement, and the first N questions are answered with no
