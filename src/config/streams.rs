@@ -12,7 +12,7 @@ use super::reader::report::{Given, Report};
 use super::reader::{NamedTable, Section, named_tables};
 use super::rules::read_take;
 use super::sinks::preset::Preset;
-use super::sinks::{relay, s3, syslog};
+use super::sinks::{kafka, relay, s3, syslog};
 use super::template::read_template;
 use super::units::ByteSize;
 use crate::batch::text_hash;
@@ -68,7 +68,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         let template = read_template(self.report, &section, shape);
         let hold = self.read_hold(&section);
         let batch_section = section.section("batch", &keys::stream::BATCH);
-        let batch = self.read_batch(batch_section, preset, section.has("s3"));
+        let batch = self.read_batch(batch_section, preset, batch_of_kind(&section));
         let retry = self.read_retry(section.section("retry", &keys::stream::RETRY));
         let letters = read_letters(section.section("dead_letters", &keys::stream::DEAD_LETTERS));
         let sink = self.read_sink(&section, &name, files);
@@ -141,7 +141,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
         &self,
         section: Section<'_, '_>,
         preset: Option<&Preset>,
-        is_of_objects: bool,
+        of_kind: Option<BatchLimits>,
     ) -> Option<BatchLimits> {
         let bytes = section.size("bytes");
         let age = section.span("age");
@@ -163,9 +163,7 @@ impl<'r, 'i> StreamReader<'r, 'i> {
             let rule = format!("is above {megabytes} MB, which is what {name} takes; lower it");
             self.report.refuse(&bytes, rule);
         }
-        let or = preset
-            .map(|preset| preset.batch)
-            .or_else(|| is_of_objects.then_some(s3::BATCH));
+        let or = preset.map(|preset| preset.batch).or(of_kind);
         let Some(or) = or else {
             return Some(given);
         };
@@ -230,6 +228,15 @@ fn needs_lines(sink: &SinkSettings) -> Option<&'static str> {
              separator, or the shape json_array",
         ),
     }
+}
+
+/// Batches that suit the kind of destination better than the usual ones.
+fn batch_of_kind(stream: &Section<'_, '_>) -> Option<BatchLimits> {
+    if stream.has("s3") {
+        return Some(s3::BATCH);
+    }
+    let is_message = stream.peek("kafka", "message") == Some("batch");
+    is_message.then_some(kafka::BATCH)
 }
 
 /// Names what the stream makes of the journal; 0 for one that sends everything as it came.

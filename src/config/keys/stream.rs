@@ -95,7 +95,8 @@ pub static BATCH: SectionSpec = SectionSpec {
             },
             Fallback::Value("\"8 MiB\""),
             "Raw bytes, line ends included. Presets: `logdna` `\"4 MiB\"`, at most 10 MB; `cloud_logs` \
-             `\"1 MiB\"`, at most 2 MB. With `s3`: `\"256 MiB\"`.",
+             `\"1 MiB\"`, at most 2 MB. With `s3`: `\"256 MiB\"`; with \
+             `kafka` and `message = \"batch\"`: `\"4 MiB\"`.",
         ),
         Key::new(
             "age",

@@ -1,5 +1,7 @@
 //! `[stream.NAME.kafka]`.
 
+use std::time::Duration;
+
 use super::kafka_properties;
 use crate::config::keys;
 use crate::config::reader::Section;
@@ -10,6 +12,15 @@ use crate::filter::tree::Path;
 use crate::sink::settings::{
     EventMessage, KAFKA_IS_BUILT, KafkaCodec, KafkaSettings, KafkaTls, Message, Oversize, Password,
     PasswordMechanism, Sasl, Topic,
+};
+use crate::stream::settings::BatchLimits;
+
+/// Batches that are one message each, unless said otherwise: a broker takes 1 MB, and events take an
+/// eighth of their size or less in gzip.
+pub(in crate::config) const BATCH: BatchLimits = BatchLimits {
+    bytes_max: 4 << 20,
+    age_max: Duration::from_secs(1),
+    records_max: None,
 };
 
 impl StreamReader<'_, '_> {

@@ -4,7 +4,7 @@
 
 mod file;
 mod http;
-mod kafka;
+pub(super) mod kafka;
 mod kafka_properties;
 pub(super) mod preset;
 pub(super) mod relay;
