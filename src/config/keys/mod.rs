@@ -15,6 +15,7 @@ pub mod s3;
 pub mod stream;
 pub mod syslog;
 pub mod template;
+mod tls;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Except, Fallback, Key, Kind, SectionSpec};
+use super::{Except, Fallback, Key, Kind, SectionSpec, tls};
 
 /// `[stream.NAME.relay]`.
 pub static RELAY: SectionSpec = SectionSpec {
@@ -73,24 +73,9 @@ pub static RELAY: SectionSpec = SectionSpec {
             Fallback::Absent,
             "Value of `Proxy-Authorization`. Never shown.",
         ),
-        Key::new(
-            "ca_file",
-            Kind::ExistingFile,
-            Fallback::Computed("the system's authorities"),
-            "PEM file of the certificate authorities to trust.",
-        ),
-        Key::new(
-            "client_cert_file",
-            Kind::ExistingFile,
-            Fallback::Absent,
-            "PEM file of the client certificate chain; needs `client_key_file`.",
-        ),
-        Key::new(
-            "client_key_file",
-            Kind::ExistingFile,
-            Fallback::Absent,
-            "PEM file of the client's private key; needs `client_cert_file`.",
-        ),
+        tls::CA_FILE,
+        tls::CLIENT_CERT_FILE,
+        tls::CLIENT_KEY_FILE,
         Key::new(
             "server_name",
             Kind::Text { max: 253 },

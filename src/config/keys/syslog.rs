@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Except, Fallback, Key, Kind, MIB, SectionSpec};
+use super::{Except, Fallback, Key, Kind, MIB, SectionSpec, tls};
 
 /// `[stream.NAME.syslog]`.
 pub static SYSLOG: SectionSpec = SectionSpec {
@@ -127,24 +127,9 @@ pub static SYSLOG: SectionSpec = SectionSpec {
             "Time from the last byte written until the receiver's kernel has acknowledged all.",
         ),
         Key::new("tls", Kind::Flag, Fallback::Value("false"), "Speak TLS."),
-        Key::new(
-            "ca_file",
-            Kind::ExistingFile,
-            Fallback::Computed("the system's authorities"),
-            "PEM file of the certificate authorities to trust.",
-        ),
-        Key::new(
-            "client_cert_file",
-            Kind::ExistingFile,
-            Fallback::Absent,
-            "PEM file of the client certificate chain; needs `client_key_file`.",
-        ),
-        Key::new(
-            "client_key_file",
-            Kind::ExistingFile,
-            Fallback::Absent,
-            "PEM file of the client's private key; needs `client_cert_file`.",
-        ),
+        tls::CA_FILE,
+        tls::CLIENT_CERT_FILE,
+        tls::CLIENT_KEY_FILE,
         Key::new(
             "server_name",
             Kind::Text { max: 253 },

@@ -7,11 +7,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use crate::audit::{Action, Notice};
-use crate::batch::{BatchId, EventPosition, Purpose};
+use crate::batch::{BatchId, Purpose};
 use crate::control::commands::StreamCommand;
 use crate::event::Labels;
 use crate::journal::letters::{DeadLetter, LetterId, Which, labels_from};
@@ -62,14 +62,8 @@ impl Commands {
             return Ok(0);
         }
         let notice = Notice::new(Action::DeadLetterDrop, &*self.shared.name, "requested");
-        let (answer, answered) = oneshot::channel();
-        let answer = move |durable| {
-            // Nobody waits any more when the stream has ended.
-            answer.send(durable).ok();
-        };
-        let notice = notice.events(ids.len() as u64);
-        self.shared.audit.record(notice, Box::new(answer));
-        if !answered.await.unwrap_or(false) {
+        let told = self.shared.record(notice.events(ids.len() as u64));
+        if !told.await.unwrap_or(false) {
             return Err("its audit event could not be made durable".to_owned());
         }
         self.remove(&ids)
@@ -211,7 +205,7 @@ impl Commands {
                 line: &letter.line,
                 labels,
                 received: letter.received,
-                position: EventPosition { ..letter.position },
+                position: letter.position,
             })
             .collect();
         let content = self.shared.content.load_full();

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use tokio::sync::oneshot;
-
 use super::StopPhase;
 use super::lane::{DISK_AGAIN, RunningLane};
 use crate::audit::{Action, Notice};
@@ -81,14 +79,9 @@ impl RunningLane {
     /// Makes an audit event durable. False when that failed, after a pause, or when the node ends:
     /// then what it says must not happen.
     pub(super) async fn tell_durably(&mut self, notice: Notice) -> bool {
-        let (answer, answered) = oneshot::channel();
-        let answer = move |durable| {
-            // A lane that was told to end waits no more.
-            answer.send(durable).ok();
-        };
-        self.shared.audit.record(notice, Box::new(answer));
+        let told = self.shared.record(notice);
         let durable = tokio::select! {
-            durable = answered => durable.unwrap_or(false),
+            durable = told => durable.unwrap_or(false),
             _ = self.stop.wait_for(|phase| *phase == StopPhase::Now) => return false,
         };
         if !durable {

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::commands::Commands;
 use self::lane::RunningLane;
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Notice};
 use crate::batch::{BodyForm, CursorState};
 use crate::block::codec::{CompressionLevel, Inflater, best_codec};
 use crate::config::plan::StreamPlan;
@@ -255,6 +255,19 @@ struct Shared {
     letters: RefCell<LetterStore>,
     /// Names of the inputs.
     inputs: Arc<[(InputId, Box<str>)]>,
+}
+
+impl Shared {
+    /// Gives an audit event to be made durable; says later whether it is.
+    fn record(&self, notice: Notice) -> oneshot::Receiver<bool> {
+        let (answer, answered) = oneshot::channel();
+        let answer = move |durable| {
+            // A stream that was told to end waits no more.
+            answer.send(durable).ok();
+        };
+        self.audit.record(notice, Box::new(answer));
+        answered
+    }
 }
 
 /// What a lane's record says of it: where it stands and what it has counted up to there, both, or
