@@ -12,7 +12,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::block::Block;
-use crate::block::verdicts::{Bitmap, KeptLines};
+use crate::block::own::OwnLines;
+use crate::block::verdicts::Bitmap;
 use crate::event::Labels;
 use crate::metrics::ledger::StreamCounts;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
@@ -75,8 +76,8 @@ pub struct Selected {
     pub taken: Arc<Bitmap>,
     /// Raw bytes of the events taken, line ends included.
     pub taken_bytes: u64,
-    /// Raw lines of the events taken, and of no others, when they are at hand.
-    pub lines: Option<Arc<KeptLines>>,
+    /// Lines of the events taken, apart from the block, when they were at hand.
+    pub own: Option<OwnLines>,
 }
 
 /// What a stream takes, and does not, of a range of events.
@@ -108,6 +109,16 @@ impl BatchPart {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.range == self.block.range() && self.selected.is_none()
+    }
+
+    /// The stream's own lines, where they are exactly what is taken of the part.
+    #[must_use]
+    pub fn own_lines(&self) -> Option<&OwnLines> {
+        let selected = self.selected.as_ref()?;
+        let own = selected.own.as_ref()?;
+        // Fewer are taken than lie there once the destination has some of them.
+        let is_all = self.range == self.block.range() && own.events == selected.taken;
+        is_all.then_some(own)
     }
 
     /// Numbers in the block of the events in the range, selected or not.

@@ -9,6 +9,7 @@ mod inflate;
 #[cfg(feature = "isal")]
 pub mod isal;
 pub mod metadata;
+pub mod own;
 pub mod verdicts;
 
 use std::ops::Range;

@@ -4,9 +4,8 @@
 //! node, compiled into one program, so that what several of them ask of an event is found once. Leaves to others:
 //! sampling, which needs the event's position; and where lines come from.
 
+use std::ops::Range;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use crate::block::verdicts::{Bitmap, KeptLine, KeptLines, KnownVerdicts};
 use crate::event::LabelRun;
@@ -97,7 +96,7 @@ struct Compiled {
     /// Number of the rule in the program.
     deliver: Option<usize>,
     /// Numbers of the rules in the program.
-    drops: std::ops::Range<usize>,
+    drops: Range<usize>,
 }
 
 impl Compiled {
@@ -191,11 +190,11 @@ impl BlockJudge {
         let mut lines = Lines { raw, at: 0 };
         let mut event = 0;
         for run in runs {
-            for line in lines.by_ref().take(run.events as usize) {
+            for span in lines.by_ref().take(run.events as usize) {
                 let mut evaluation = evaluator.begin(
                     &selections.program,
                     Event {
-                        line: &line[..line.len() - 1],
+                        line: &raw[span.start..span.end - 1],
                         labels: &run.labels,
                         received: run.received,
                     },
@@ -208,7 +207,7 @@ impl BlockJudge {
                     }
                 }
                 if wanted {
-                    kept.add(event, line);
+                    kept.add(event, span);
                 }
                 event += 1;
             }
@@ -216,7 +215,7 @@ impl BlockJudge {
         let hashes = selections.selections.iter().map(|selection| selection.hash);
         KnownVerdicts {
             verdicts: hashes.zip(bitmaps.into_iter().map(Arc::new)).collect(),
-            lines: kept.lines(),
+            lines: kept.lines(raw),
         }
     }
 }
@@ -233,56 +232,65 @@ pub enum Keep {
 /// Lines that are taken, as long as they are few enough.
 #[derive(Default)]
 struct Gathered {
-    /// Stays as large as it was, and warm.
-    bytes: Vec<u8>,
+    /// Each with its place among those gathered.
     lines: Vec<KeptLine>,
+    /// Where each begins in the raw bytes.
+    starts: Vec<usize>,
+    /// Bytes of all of them.
+    bytes: usize,
     /// `None` once they are too many, or none are wanted.
     bytes_max: Option<usize>,
 }
 
 impl Gathered {
     fn begin(&mut self, keep: Keep, raw_bytes: usize) {
-        self.bytes.clear();
         self.lines.clear();
+        self.starts.clear();
+        self.bytes = 0;
         self.bytes_max = (keep == Keep::Taken).then_some(raw_bytes / 4 * 3);
     }
 
-    fn add(&mut self, event: u32, line: &[u8]) {
+    fn add(&mut self, event: u32, line: Range<usize>) {
         let Some(bytes_max) = self.bytes_max else {
             return;
         };
-        if self.bytes.len() + line.len() > bytes_max {
+        if self.bytes + line.len() > bytes_max {
             self.bytes_max = None;
             return;
         }
-        self.bytes.extend_from_slice(line);
-        let end = u32::try_from(self.bytes.len()).expect("a block is below 4 GiB");
+        self.bytes += line.len();
+        let end = u32::try_from(self.bytes).expect("a block is below 4 GiB");
         self.lines.push(KeptLine { event, end });
+        self.starts.push(line.start);
     }
 
     /// A copy of just the size, unless they were too many.
-    fn lines(&self) -> Option<Arc<KeptLines>> {
+    fn lines(&self, raw: &[u8]) -> Option<Arc<KeptLines>> {
         self.bytes_max?;
+        let mut bytes = Vec::with_capacity(self.bytes);
+        for (line, start) in self.lines.iter().zip(&self.starts) {
+            let length = line.end as usize - bytes.len();
+            bytes.extend_from_slice(&raw[*start..][..length]);
+        }
         Some(Arc::new(KeptLines {
-            bytes: Bytes::copy_from_slice(&self.bytes),
+            bytes: bytes.into(),
             lines: self.lines.clone(),
         }))
     }
 }
 
-/// Lines with their line ends.
+/// Where lines lie, with their line ends.
 struct Lines<'a> {
     raw: &'a [u8],
     at: usize,
 }
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
+impl Iterator for Lines<'_> {
+    type Item = Range<usize>;
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = &self.raw[self.at..];
-        let end = memchr::memchr(b'\n', rest)? + 1;
-        self.at += end;
-        Some(&rest[..end])
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
+        self.at += memchr::memchr(b'\n', &self.raw[start..])? + 1;
+        Some(start..self.at)
     }
 }

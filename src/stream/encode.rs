@@ -11,6 +11,7 @@ use crate::batch::{
 };
 use crate::block::CodecId;
 use crate::block::codec::{Codec, CodecError};
+use crate::block::own::{CompressedLines, RunLines};
 use crate::event::{LabelRun, Labels};
 use crate::position::{JournalId, Timestamp};
 use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
@@ -23,6 +24,7 @@ pub struct Encoder {
     lines: BlockLines,
     renderer: Renderer,
     recompressor: Recompressor,
+    scratch: Vec<u8>,
 }
 
 impl Encoder {
@@ -33,6 +35,7 @@ impl Encoder {
             lines: BlockLines::default(),
             renderer: Renderer::default(),
             recompressor: Recompressor::new(codec),
+            scratch: Vec::new(),
         }
     }
 
@@ -158,12 +161,21 @@ impl Encoder {
         let mut body = Vec::with_capacity(parts.len() + 2);
         body.push(Bytes::copy_from_slice(&GzipMember::header()));
         let mut run = Vec::new();
-        for part in parts {
+        let mut rest = parts;
+        while let [part, behind @ ..] = rest {
+            rest = behind;
             let is_run = part.block.codec == CodecId::DeflateRun;
             if part.is_whole() && is_run && assembly == Assembly::Splice {
                 self.end_run(&mut run, &mut member, &mut body, part)?;
                 member.add_run(part.block.raw_crc32, u64::from(part.block.raw_len));
                 body.push(part.block.body());
+                continue;
+            }
+            if let Some((own, parts)) = self.own_run(part, behind)? {
+                self.end_run(&mut run, &mut member, &mut body, part)?;
+                member.add_run(own.raw_crc32, own.raw_len as u64);
+                body.push(own.body);
+                rest = &behind[parts - 1..];
                 continue;
             }
             let mut pushed = Ok(());
@@ -181,6 +193,38 @@ impl Encoder {
         let raw_bytes = member.raw_len();
         body.push(Bytes::copy_from_slice(&member.finish()));
         Ok((body, raw_bytes))
+    }
+
+    /// The run of own lines that begins with a part and ends with one of those behind it; and how many parts it is.
+    fn own_run(
+        &mut self,
+        part: &BatchPart,
+        behind: &[BatchPart],
+    ) -> Result<Option<(CompressedLines, usize)>, Unreadable> {
+        let Some(first) = part.own_lines() else {
+            return Ok(None);
+        };
+        let (mut parts, mut end) = (0, 0);
+        for own in std::iter::once(part)
+            .chain(behind)
+            .map_while(BatchPart::own_lines)
+        {
+            if !Arc::ptr_eq(&own.run, &first.run) || own.span.start != end {
+                break;
+            }
+            (parts, end) = (parts + 1, own.span.end);
+        }
+        if end != first.run.raw_len() {
+            return Ok(None);
+        }
+        let compressed = first
+            .run
+            .compress(self.recompressor.codec(), &mut self.scratch);
+        compressed.map_err(|error| unreadable(&part.block, &error))?;
+        match first.run.read() {
+            RunLines::Compressed(lines) => Ok(Some((lines, parts))),
+            RunLines::Raw(_) => Ok(None),
+        }
     }
 
     /// A body made event by event.

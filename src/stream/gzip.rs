@@ -117,6 +117,11 @@ impl Recompressor {
         }
     }
 
+    /// The codec, for a run that is made at once; what was pushed is not in the codec yet.
+    pub fn codec(&mut self) -> &mut dyn Codec {
+        self.codec.as_mut()
+    }
+
     /// Takes raw bytes; appends to `out` what of the run is ready.
     ///
     /// # Errors

@@ -18,10 +18,6 @@ use crate::stream::settings::BatchLimits;
 /// Progress that is not durable yet is made so after this long.
 const RECORD_AFTER: Duration = Duration::from_millis(100);
 
-/// Bytes that a batch holds in memory of blocks of which it takes only a part: a rule that takes
-/// little would hold many before a batch is full.
-const HELD_BYTES_MAX: usize = 4 << 20;
-
 /// What the shell does next.
 #[derive(Debug, Clone)]
 pub enum LaneAction {
@@ -568,7 +564,8 @@ impl Lane {
         let is_last = |max| self.taken.events >= max;
         self.taken.raw_bytes >= self.limits.bytes_max
             || self.limits.records_max.is_some_and(is_last)
-            || self.held_bytes >= HELD_BYTES_MAX
+            // A rule that takes little holds the places of many blocks before a batch is full.
+            || self.held_bytes as u64 >= self.limits.bytes_max
     }
 
     fn take_part(&mut self, part: BatchPart) {
@@ -581,9 +578,8 @@ impl Lane {
         // Of a block that gives the batch nothing, nothing is kept but its place in the range.
         if taken.events > 0 {
             if let Some(selected) = &part.selected {
-                let lines = selected.lines.as_ref();
-                self.held_bytes +=
-                    part.block.image_len() + lines.map_or(0, |lines| lines.memory_bytes());
+                let own = selected.own.as_ref();
+                self.held_bytes += part.block.image_len() + own.map_or(0, |own| own.span.len());
             }
             self.parts.push(part);
         }

@@ -4,12 +4,16 @@
 //! inflated is checked against the block's CRC-32.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::batch::{BatchPart, Selected};
+use bytes::Bytes;
+
+use crate::batch::BatchPart;
 use crate::block::Block;
 use crate::block::codec::{CodecError, Inflater};
 use crate::block::metadata::Metadata;
-use crate::block::verdicts::{Bitmap, KeptLines};
+use crate::block::own::{OwnLines, OwnRun, RunLines};
+use crate::block::verdicts::KeptLines;
 use crate::event::LabelRun;
 use crate::position::OffsetRange;
 
@@ -28,6 +32,8 @@ pub struct Unreadable {
 pub struct BlockLines {
     inflater: Inflater,
     raw: Vec<u8>,
+    /// The run of a stream's own lines that was inflated last: the next lines are likely to lie there too.
+    inflated: Option<(Arc<OwnRun>, Bytes)>,
 }
 
 impl std::fmt::Debug for BlockLines {
@@ -74,6 +80,26 @@ impl BlockLines {
         Ok(&self.raw)
     }
 
+    /// A stream's own lines of a block.
+    fn of_own(&mut self, block: &Block, own: &OwnLines) -> Result<Bytes, Unreadable> {
+        let compressed = match own.run.read() {
+            RunLines::Raw(raw) => return Ok(raw.slice(own.span.clone())),
+            RunLines::Compressed(compressed) => compressed,
+        };
+        if let Some((run, raw)) = &self.inflated
+            && Arc::ptr_eq(run, &own.run)
+        {
+            return Ok(raw.slice(own.span.clone()));
+        }
+        let mut raw = Vec::new();
+        self.inflater
+            .inflate_run(&compressed.body, compressed.raw_len, &mut raw)
+            .map_err(|error| unreadable(block, &error))?;
+        let raw = Bytes::from(raw);
+        self.inflated = Some((Arc::clone(&own.run), raw.clone()));
+        Ok(raw.slice(own.span.clone()))
+    }
+
     /// The labels of a block's events, in order.
     ///
     /// # Errors
@@ -108,22 +134,23 @@ impl BlockLines {
         part: &BatchPart,
         mut use_line: impl FnMut(TakenLine<'_>),
     ) -> Result<(), Unreadable> {
-        match part.selected.as_deref() {
-            Some(Selected {
-                taken,
-                lines: Some(kept),
-                ..
-            }) => each_kept(kept, taken, part.numbers(), use_line),
-            selected => {
-                let raw = self.of_block(&part.block)?;
-                let is_taken =
-                    |event| selected.is_none_or(|selected| selected.taken.contains(event));
-                each_of_block(raw, part.numbers(), |line| {
-                    if is_taken(line.event) {
-                        use_line(line);
+        let (selected, numbers) = (part.selected.as_deref(), part.numbers());
+        let is_taken = |event| selected.is_none_or(|selected| selected.taken.contains(event));
+        let mut use_taken = |line: TakenLine<'_>| {
+            if is_taken(line.event) {
+                use_line(line);
+            }
+        };
+        match selected.and_then(|selected| selected.own.as_ref()) {
+            Some(own) => {
+                let events = own.events.iter(0..part.block.events);
+                each_numbered(&self.of_own(&part.block, own)?, events, |line| {
+                    if numbers.contains(&line.event) {
+                        use_taken(line);
                     }
                 });
             }
+            None => each_of_block(self.of_block(&part.block)?, numbers, use_taken),
         }
         Ok(())
     }
@@ -141,14 +168,8 @@ impl BlockLines {
             use_run(self.of_block(&part.block)?);
             return Ok(());
         }
-        if let Some(Selected {
-            lines: Some(own), ..
-        }) = part.selected.as_deref()
-            && part.range == part.block.range()
-            // Fewer are taken than lie there once the destination has some of them.
-            && part.taken().events == own.lines.len() as u64
-        {
-            use_run(&own.bytes);
+        if let Some(own) = part.own_lines() {
+            use_run(&self.of_own(&part.block, own)?);
             return Ok(());
         }
         let mut run = Vec::new();
@@ -181,39 +202,40 @@ pub(super) fn each_of_block(
     numbers: Range<u32>,
     mut use_line: impl FnMut(TakenLine<'_>),
 ) {
+    each_numbered(raw, 0..numbers.end, |line| {
+        if line.event >= numbers.start {
+            use_line(line);
+        }
+    });
+}
+
+/// Lines back to back, which are those of these events.
+fn each_numbered(
+    raw: &[u8],
+    events: impl Iterator<Item = u32>,
+    mut use_line: impl FnMut(TakenLine<'_>),
+) {
     let mut start = 0;
-    for (event, end) in (0..).zip(memchr::memchr_iter(b'\n', raw)) {
-        if event >= numbers.end {
-            return;
-        }
-        if event >= numbers.start {
-            use_line(TakenLine {
-                event,
-                buffer: raw,
-                span: start..end + 1,
-            });
-        }
+    for (event, end) in events.zip(memchr::memchr_iter(b'\n', raw)) {
+        use_line(TakenLine {
+            event,
+            buffer: raw,
+            span: start..end + 1,
+        });
         start = end + 1;
     }
 }
 
-/// The lines with these numbers that are taken, of those kept.
-fn each_kept(
-    kept: &KeptLines,
-    taken: &Bitmap,
-    numbers: Range<u32>,
-    mut use_line: impl FnMut(TakenLine<'_>),
-) {
+/// Lines that are kept.
+pub(super) fn each_kept(kept: &KeptLines, mut use_line: impl FnMut(TakenLine<'_>)) {
     let mut start = 0;
     for line in &kept.lines {
         let end = line.end as usize;
-        if numbers.contains(&line.event) && taken.contains(line.event) {
-            use_line(TakenLine {
-                event: line.event,
-                buffer: &kept.bytes,
-                span: start..end,
-            });
-        }
+        use_line(TakenLine {
+            event: line.event,
+            buffer: &kept.bytes,
+            span: start..end,
+        });
         start = end;
     }
 }

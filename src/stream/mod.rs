@@ -5,6 +5,7 @@ pub mod encode;
 pub mod gzip;
 pub mod lane;
 pub mod lines;
+pub mod own;
 pub mod pace;
 pub mod probe;
 pub mod refusal;

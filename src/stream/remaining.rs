@@ -41,14 +41,14 @@ pub fn remaining(parts: &[BatchPart], records: &[u32]) -> Vec<BatchPart> {
 
 fn narrowed(part: &BatchPart, kept: Bitmap, events: u64) -> BatchPart {
     let taken = part.taken();
-    let lines = part.selected.as_ref();
-    let lines = lines.and_then(|selected| selected.lines.clone());
+    let selected = part.selected.as_ref();
+    let own = selected.and_then(|selected| selected.own.clone());
     let kept = Arc::new(kept);
     let selected = Selected {
         matched: Arc::clone(&kept),
         taken: kept,
         taken_bytes: share(taken.raw_bytes, events, taken.events),
-        lines,
+        own,
     };
     BatchPart {
         block: Arc::clone(&part.block),

@@ -6,12 +6,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::batch::{Selected, share};
 use crate::block::Block;
+use crate::block::codec::Codec;
+use crate::block::own::OwnLines;
 use crate::block::verdicts::{Bitmap, KeptLine, KeptLines, KnownVerdicts};
 use crate::filter::selection::{BlockJudge, Keep, Selections};
 use crate::position::{JournalId, Offset};
-use crate::stream::lines::{BlockLines, TakenLine, Unreadable, each_of_block};
+use crate::stream::lines::{BlockLines, TakenLine, Unreadable, each_kept, each_of_block};
+use crate::stream::own::OwnRuns;
 
 /// Which events of those that the rule lets pass are taken: a share of them, drawn by position.
 ///
@@ -53,10 +58,11 @@ pub struct Take {
 }
 
 /// Finds what a stream takes of blocks; buffers are reused.
-#[derive(Default)]
 pub struct Selector {
     judge: BlockJudge,
     lines: BlockLines,
+    codec: Box<dyn Codec>,
+    compressed: Vec<u8>,
     has_kept: bool,
 }
 
@@ -67,8 +73,20 @@ impl std::fmt::Debug for Selector {
 }
 
 impl Selector {
-    /// What is taken of a block; `None`: everything. Where nobody has judged the block yet, `selections`, which are
-    /// those of all streams, are.
+    /// A selector with a codec of the stream's thread.
+    #[must_use]
+    pub fn new(codec: Box<dyn Codec>) -> Self {
+        Self {
+            judge: BlockJudge::default(),
+            lines: BlockLines::default(),
+            codec,
+            compressed: Vec::new(),
+            has_kept: false,
+        }
+    }
+
+    /// What is taken of a block; `None`: everything, whether by its rule or for lack of one. Where nobody has judged the block yet, `selections`, which are
+    /// those of all streams, are. Lines that are at hand are put to `runs`, which are those of the lane.
     ///
     /// # Errors
     /// When the block's body or metadata is not what a writer makes.
@@ -77,54 +95,81 @@ impl Selector {
         block: &Block,
         take: &Take,
         selections: &Selections,
+        runs: &mut OwnRuns,
     ) -> Result<Option<Arc<Selected>>, Unreadable> {
         self.has_kept = false;
         if take.selection.is_none() && take.sampling.is_none() {
             return Ok(None);
         }
-        let mut inflated = false;
-        let (matched, kept) = match take.selection {
-            Some(selection) => {
-                let known = block.verdicts.judged_by(selection, || {
-                    inflated = true;
-                    self.judge(block, selections)
-                })?;
-                let matched = known.find(selection).cloned();
-                let matched = matched.ok_or_else(|| Unreadable {
+        let mut is_inflated = false;
+        let known = match take.selection {
+            Some(selection) => Some(block.verdicts.judged_by(selection, || {
+                is_inflated = true;
+                self.judge(block, selections)
+            })?),
+            None => None,
+        };
+        let matched = match (take.selection, &known) {
+            (Some(selection), Some(known)) => {
+                known.find(selection).cloned().ok_or_else(|| Unreadable {
                     range: block.range(),
                     why: "no rule was given for them".to_owned(),
-                })?;
-                let mut lines = known.lines.clone();
-                if lines.is_none() && !inflated {
-                    // They were forgotten: this stream is behind, and others may be with it.
-                    lines = Some(self.keep_lines(block, &known)?);
-                }
-                (matched, lines)
+                })?
             }
-            None => (Arc::new(Bitmap::all(block.events)), None),
+            _ => Arc::new(Bitmap::all(block.events)),
         };
         let taken = match take.sampling {
             Some(sampling) => Arc::new(sampled(block, &matched, sampling)),
             None => Arc::clone(&matched),
         };
         let events = taken.count(0..block.events);
-        // What was kept is what other selections take; it need not hold all that this one does.
-        let is_whole = |own: &KeptLines| own.lines.len() as u64 == events;
-        let lines = match kept.map(|kept| own_of_kept(&kept, &taken)) {
-            Some(own) if is_whole(&own) => Some(own),
-            _ if inflated => Some(self.own_of_raw(&taken)),
+        if events == u64::from(block.events) {
+            return Ok(None);
+        }
+        let own = match known {
+            Some(known) if events > 0 => self.own(block, &known, (&taken, runs), is_inflated)?,
             _ => None,
         };
-        let taken_bytes = lines.as_ref().map_or_else(
+        let taken_bytes = own.as_ref().map_or_else(
             || share(block.raw_len.into(), events, block.events.into()),
-            |lines| lines.bytes.len() as u64,
+            |own| own.span.len() as u64,
         );
         Ok(Some(Arc::new(Selected {
             matched,
             taken,
             taken_bytes,
-            lines: lines.map(Arc::new),
+            own,
         })))
+    }
+
+    /// The stream's own lines of a block that was judged, `is_inflated` by this stream just now.
+    fn own(
+        &mut self,
+        block: &Block,
+        known: &KnownVerdicts,
+        (taken, runs): (&Arc<Bitmap>, &mut OwnRuns),
+        is_inflated: bool,
+    ) -> Result<Option<OwnLines>, Unreadable> {
+        let kept = match &known.lines {
+            Some(kept) => Some(Arc::clone(kept)),
+            // They were forgotten: this stream is behind, and others may be with it.
+            None if !is_inflated => Some(self.keep_lines(block, known)?),
+            None => None,
+        };
+        // What was kept is what other selections take; it need not hold all that this one does.
+        let (codec, scratch) = (self.codec.as_mut(), &mut self.compressed);
+        let own = kept.and_then(|kept| {
+            let each = |use_line: &mut dyn FnMut(TakenLine<'_>)| each_kept(&kept, use_line);
+            runs.take(taken, codec, scratch, each)
+        });
+        if own.is_some() || !is_inflated {
+            return Ok(own);
+        }
+        let raw = self.lines.last();
+        let (codec, scratch) = (self.codec.as_mut(), &mut self.compressed);
+        Ok(runs.take(taken, codec, scratch, |use_line| {
+            each_of_block(raw, 0..block.events, use_line);
+        }))
     }
 
     /// Whether lines were put beside the block that was selected last: who shares it bounds them.
@@ -146,10 +191,20 @@ impl Selector {
                 .iter(0..block.events)
                 .for_each(|event| wanted.set(event));
         }
-        let lines = own_lines(&wanted, |use_line| {
-            each_of_block(raw, 0..block.events, use_line);
+        let (mut bytes, mut lines) = (Vec::new(), Vec::new());
+        each_of_block(raw, 0..block.events, |line| {
+            if wanted.contains(line.event) {
+                bytes.extend_from_slice(&line.buffer[line.span]);
+                lines.push(KeptLine {
+                    event: line.event,
+                    end: u32::try_from(bytes.len()).expect("a block is below 4 GiB"),
+                });
+            }
         });
-        let lines = Arc::new(lines);
+        let lines = Arc::new(KeptLines {
+            bytes: Bytes::from(bytes),
+            lines,
+        });
         block.verdicts.keep_lines(Arc::clone(&lines));
         self.has_kept = true;
         Ok(lines)
@@ -165,55 +220,6 @@ impl Selector {
         let known = self.judge.judge(selections, raw, &runs, Keep::Nothing);
         Ok(known.verdicts)
     }
-
-    /// The lines taken of the block that was inflated last.
-    fn own_of_raw(&self, taken: &Bitmap) -> KeptLines {
-        let raw = self.lines.last();
-        own_lines(taken, |use_line| {
-            each_of_block(raw, 0..taken.events(), use_line)
-        })
-    }
-}
-
-/// The lines of this stream alone, in memory of just their size: what others take is not held for it.
-fn own_lines(taken: &Bitmap, each: impl Fn(&mut dyn FnMut(TakenLine<'_>))) -> KeptLines {
-    let (mut events, mut length) = (0, 0);
-    each(&mut |line| {
-        if taken.contains(line.event) {
-            events += 1;
-            length += line.span.len();
-        }
-    });
-    let mut bytes = Vec::with_capacity(length);
-    let mut lines = Vec::with_capacity(events);
-    each(&mut |line| {
-        if taken.contains(line.event) {
-            bytes.extend_from_slice(&line.buffer[line.span]);
-            lines.push(KeptLine {
-                event: line.event,
-                end: u32::try_from(bytes.len()).expect("a block is below 4 GiB"),
-            });
-        }
-    });
-    KeptLines {
-        bytes: bytes.into(),
-        lines,
-    }
-}
-
-fn own_of_kept(kept: &KeptLines, taken: &Bitmap) -> KeptLines {
-    own_lines(taken, |use_line| {
-        let mut start = 0;
-        for line in &kept.lines {
-            let end = line.end as usize;
-            use_line(TakenLine {
-                event: line.event,
-                buffer: &kept.bytes,
-                span: start..end,
-            });
-            start = end;
-        }
-    })
 }
 
 fn sampled(block: &Block, matched: &Bitmap, sampling: Sampling) -> Bitmap {

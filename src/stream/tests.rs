@@ -1,6 +1,7 @@
 //! Lane and encoder together, against a journal of real blocks in memory: every event is
 //! delivered once, in order, with ranges and identities that a crash does not change.
 
+use std::cell::RefCell;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use proptest::prelude::*;
 
 use crate::batch::{BodyForm, Compression, CursorState, Selected};
 use crate::block::codec::{CompressionLevel, best_codec};
-use crate::block::verdicts::{Bitmap, KeptLine, KeptLines};
+use crate::block::own::{OwnLines, OwnRun};
+use crate::block::verdicts::Bitmap;
 use crate::block::{Block, CodecId};
 use crate::metrics::ledger::DiscardReason;
 use crate::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};
@@ -29,12 +31,12 @@ struct Journal {
     end: Offset,
 }
 
-/// A rule and a sampling by the offset alone, with the lines of some blocks kept beside them.
+/// A rule and a sampling by the offset alone. Two blocks of three have lines of their own.
 #[derive(Debug, Clone, Copy)]
 struct Rule {
     matched: u64,
     sampled: u64,
-    kept: u64,
+    turn: u64,
 }
 
 impl Rule {
@@ -55,28 +57,48 @@ impl Rule {
             Arc::new(bitmap)
         };
         let taken = bitmap(&|offset| self.takes(offset));
-        let mut own = KeptLines::default();
-        let mut bytes = Vec::new();
-        for event in taken.iter(0..block.events) {
-            bytes.extend_from_slice(line(block.first.0 + u64::from(event)).as_bytes());
-            own.lines.push(KeptLine {
-                event,
-                end: u32::try_from(bytes.len()).expect("small"),
-            });
-        }
-        let taken_bytes = bytes.len() as u64;
-        own.bytes = bytes.into();
+        let bytes: String = taken
+            .iter(0..block.events)
+            .map(|event| line(block.first.0 + u64::from(event)))
+            .collect();
+        let own = ((block.first.0 + self.turn) % 3 != 0).then(|| self.own(&bytes, &taken));
         Arc::new(Selected {
             matched: bitmap(&|offset| self.matches(offset)),
+            taken_bytes: bytes.len() as u64,
             taken,
-            taken_bytes,
-            lines: block
-                .first
-                .0
-                .is_multiple_of(self.kept)
-                .then(|| Arc::new(own)),
+            own,
         })
     }
+
+    /// Own lines of a block, in a run behind those that were read before; some runs are compressed at times.
+    fn own(self, lines: &str, events: &Arc<Bitmap>) -> OwnLines {
+        RUN.with_borrow_mut(|run| {
+            if run.raw_len() > 2_000 {
+                if self.turn > 0 {
+                    let mut codec = best_codec(CompressionLevel::FASTEST);
+                    let compressed = run.compress(codec.as_mut(), &mut Vec::new());
+                    compressed.expect("compresses");
+                }
+                *run = Arc::new(OwnRun::open(Vec::new()));
+            } else if !run.is_open() {
+                *run = Arc::new(OwnRun::open(Vec::new()));
+            }
+            let span = run.append(|raw| {
+                raw.extend_from_slice(lines.as_bytes());
+                true
+            });
+            OwnLines {
+                run: Arc::clone(run),
+                span: span.expect("it is open"),
+                events: Arc::clone(events),
+            }
+        })
+    }
+}
+
+thread_local! {
+    /// The run of own lines that grows.
+    static RUN: RefCell<Arc<OwnRun>> = RefCell::new(Arc::new(OwnRun::open(Vec::new())));
 }
 
 fn line(offset: u64) -> String {
@@ -473,11 +495,11 @@ proptest! {
         bytes_max in 200..40_000_u64,
         records_max in proptest::option::of(1..900_u64),
         replies in proptest::collection::vec(reply(), 0..40),
-        (matched, sampled, kept) in (0..17_u64, 0..17_u64, 1..3_u64),
+        (matched, sampled, turn) in (0..17_u64, 0..17_u64, 0..3_u64),
         gzip in any::<bool>(),
     ) {
         let mut journal = journal(&shape);
-        let rule = Rule { matched, sampled, kept };
+        let rule = Rule { matched, sampled, turn };
         journal.rule = Some(rule);
         let limits = BatchLimits { bytes_max, age_max: Duration::from_secs(1), records_max };
         let compression = if gzip { Compression::Gzip } else { Compression::Identity };

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::park::Parked;
 use super::{LaneParts, Shared, StopPhase, status_of};
-use crate::batch::{CursorState, Selected};
+use crate::batch::{BodyForm, Compression, CursorState, Selected};
 use crate::block::Block;
 use crate::block::codec::Inflater;
 use crate::journal::internal::RecordKind;
@@ -22,14 +22,18 @@ use crate::position::{JournalId, Offset, OffsetRange};
 use crate::sink::AnySink;
 use crate::stream::content::Content;
 use crate::stream::lane::{Lane, LaneAction};
+use crate::stream::own::{OwnForm, OwnRuns};
 use crate::stream::refusal::Refusals;
 use crate::stream::status::{LaneActivity, LaneStatus};
+use crate::stream::template::Template;
 
 /// How long a lane waits before it tries a disk again that refused.
 pub(super) const DISK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct RunningLane {
     pub(super) core: Lane,
+    /// The lines that the stream takes of blocks.
+    pub(super) own_runs: OwnRuns,
     /// What the batches under way are made by; the one in force once none is.
     pub(super) content: Arc<Content>,
     pub(super) sink: AnySink,
@@ -88,8 +92,8 @@ impl RunningLane {
                     if !self.is_for_streams(&block) {
                         self.core.pass(block, now);
                     } else if let Some(selected) = self.select(&block, offset).await {
-                        let has_lines = |selected: &Arc<Selected>| selected.lines.is_some();
-                        let block = if selected.as_ref().is_some_and(has_lines) {
+                        let has_own = |selected: &Arc<Selected>| selected.own.is_some();
+                        let block = if selected.as_ref().is_some_and(has_own) {
                             Arc::new(block.without_body())
                         } else {
                             block
@@ -173,12 +177,14 @@ impl RunningLane {
             own,
             ..
         } = &*self.content;
+        let form = own_form(self.shared.form, self.content.template.as_ref());
         // What comes from disk is this stream's alone.
         let is_shared = !self.parts.reader.is_behind();
         let selections = if is_shared { &selections.all } else { own };
         let selected = {
             let mut selector = self.shared.selector.borrow_mut();
-            let selected = selector.select(block, take, selections);
+            self.own_runs.set_form(form);
+            let selected = selector.select(block, take, selections, &mut self.own_runs);
             if is_shared && selector.has_kept() {
                 self.parts.reader.tail().keep_again(Arc::clone(block));
             }
@@ -275,6 +281,15 @@ impl RunningLane {
         let now = self.shared.clock.now().monotonic;
         self.parts.hold.set_failing(self.core.attempt() > 0, now);
         self.parts.status.store(Arc::new(self.shown.clone()));
+    }
+}
+
+/// How the lines that a stream takes are wanted.
+fn own_form(form: BodyForm, template: Option<&Template>) -> OwnForm {
+    let is_changed = template.is_some_and(|template| !template.is_raw());
+    match form {
+        BodyForm::Whole(Compression::Gzip) if !is_changed => OwnForm::Compressed,
+        _ => OwnForm::Raw,
     }
 }
 

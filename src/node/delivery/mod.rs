@@ -43,6 +43,7 @@ use crate::sink::{AnySink, OpenContext};
 use crate::stream::content::Content;
 use crate::stream::encode::Encoder;
 use crate::stream::lane::Lane;
+use crate::stream::own::OwnRuns;
 use crate::stream::pace::Pace;
 use crate::stream::refusal::Refusals;
 use crate::stream::select::Selector;
@@ -139,10 +140,10 @@ async fn run(parts: StreamParts) -> io::Result<()> {
         commands,
         stop,
     } = parts;
-    let encoder = Encoder::new(best_codec(CompressionLevel::FASTEST));
+    let codec = || best_codec(CompressionLevel::FASTEST);
     let shared = Rc::new(Shared {
-        encoder: RefCell::new(encoder),
-        selector: RefCell::default(),
+        encoder: RefCell::new(Encoder::new(codec())),
+        selector: RefCell::new(Selector::new(codec())),
         content,
         form: plan.sink.body_form(),
         retry: plan.retry,
@@ -218,6 +219,7 @@ impl LaneOpener<'_> {
         let start = parts.state.cursor;
         Ok(RunningLane {
             core: Lane::new(name, parts.journal, limits, parts.state.clone()),
+            own_runs: OwnRuns::new(),
             content,
             sink,
             refusals: Refusals::new(shared.retry.probe_after),
