@@ -4,8 +4,10 @@
 //! the four: a range never crosses a segment, and `version` is a hash of rule, sampling
 //! and template. Every re-send carries the identity of the first try.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -264,6 +266,8 @@ pub enum Purpose {
 pub enum BodyForm {
     /// All records in one body, compressed so.
     Whole(Compression),
+    /// As `Whole`, but made while it is sent: it may be larger than what is held in memory.
+    Streamed(Compression),
     /// Each record by itself, not compressed.
     Records,
 }
@@ -273,7 +277,7 @@ impl BodyForm {
     #[must_use]
     pub const fn compression(self) -> Compression {
         match self {
-            Self::Whole(compression) => compression,
+            Self::Whole(compression) | Self::Streamed(compression) => compression,
             Self::Records => Compression::Identity,
         }
     }
@@ -284,8 +288,61 @@ impl BodyForm {
 pub enum Body {
     /// All records in chunks, back to back. Most are slices of blocks, so none is copied.
     Whole(Vec<Bytes>),
+    /// The same, made while they are sent.
+    Streamed(StreamedBody),
     /// One record an event, in order.
     Records(Vec<Record>),
+}
+
+/// Makes a body piece by piece.
+pub trait BodySource {
+    /// Begins again with the first piece.
+    fn rewind(&mut self);
+
+    /// The next piece, never empty; `None` behind the last.
+    ///
+    /// # Errors
+    /// When what it is made of cannot be read: the body stays without an end.
+    fn next(&mut self) -> Result<Option<Bytes>, BodyBroken>;
+
+    /// Bytes of the pieces given since the beginning.
+    fn made_bytes(&self) -> u64;
+}
+
+/// A body cannot be made to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyBroken(pub String);
+
+/// A body that is made while it is sent; shared by its maker, who asks what came of it.
+#[derive(Clone)]
+pub struct StreamedBody(pub Rc<RefCell<dyn BodySource>>);
+
+impl fmt::Debug for StreamedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamedBody")
+    }
+}
+
+/// The body of a parcel from its beginning, whether it is held or made as it is read.
+#[derive(Debug)]
+pub struct BodyReader<'a> {
+    held: std::slice::Iter<'a, Bytes>,
+    streamed: Option<&'a StreamedBody>,
+}
+
+impl BodyReader<'_> {
+    /// The next piece; `None` behind the last.
+    ///
+    /// # Errors
+    /// As [`BodySource::next`].
+    #[expect(clippy::should_implement_trait, reason = "a piece may fail")]
+    pub fn next(&mut self) -> Result<Option<Bytes>, BodyBroken> {
+        match self.streamed {
+            Some(StreamedBody(source)) => source.borrow_mut().next(),
+            None => Ok(self.held.next().cloned()),
+        }
+    }
 }
 
 /// One event by itself.
@@ -307,12 +364,32 @@ impl Parcel {
     /// The body in chunks, back to back.
     ///
     /// # Panics
-    /// When the parcel is one of records: a sink asks for one form and gets no other.
+    /// When the parcel has no whole body: a sink asks for one form and gets no other.
     #[must_use]
     pub fn chunks(&self) -> &[Bytes] {
         match &self.body {
             Body::Whole(chunks) => chunks,
-            Body::Records(_) => panic!("a sink that asked for whole bodies got records"),
+            _ => panic!("a sink that asked for whole bodies got another form"),
+        }
+    }
+
+    /// The body, to be read once from its beginning.
+    ///
+    /// # Panics
+    /// When the parcel is one of records: a sink asks for one form and gets no other.
+    #[must_use]
+    pub fn read_body(&self) -> BodyReader<'_> {
+        let (held, streamed) = match &self.body {
+            Body::Whole(chunks) => (chunks.as_slice(), None),
+            Body::Streamed(streamed) => {
+                streamed.0.borrow_mut().rewind();
+                (&[][..], Some(streamed))
+            }
+            Body::Records(_) => panic!("a sink that asked for a body got records"),
+        };
+        BodyReader {
+            held: held.iter(),
+            streamed,
         }
     }
 
@@ -324,7 +401,7 @@ impl Parcel {
     pub fn records(&self) -> &[Record] {
         match &self.body {
             Body::Records(records) => records,
-            Body::Whole(_) => panic!("a sink that asked for records got a whole body"),
+            _ => panic!("a sink that asked for records got another form"),
         }
     }
 
@@ -337,10 +414,11 @@ impl Parcel {
         Uuid::new_v5(&namespace, name.as_bytes())
     }
 
-    /// Bytes of the body as it is sent.
+    /// Bytes of the body as it is sent; of a streamed one, as far as it was read.
     #[must_use]
     pub fn body_bytes(&self) -> u64 {
         match &self.body {
+            Body::Streamed(streamed) => streamed.0.borrow().made_bytes(),
             Body::Whole(chunks) => chunks.iter().map(|chunk| chunk.len() as u64).sum(),
             Body::Records(records) => records.iter().map(|record| record.body.len() as u64).sum(),
         }

@@ -98,6 +98,24 @@ impl Block {
         }
     }
 
+    /// The block's place and numbers alone, to be read again by its offsets.
+    #[must_use]
+    pub fn place(&self) -> Self {
+        Self {
+            image: Bytes::new(),
+            metadata: 0..0,
+            body: 0..0,
+            verdicts: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is a [`Self::place`].
+    #[must_use]
+    pub fn is_place(&self) -> bool {
+        self.image.is_empty()
+    }
+
     /// Bytes the block takes in memory and on disk.
     #[must_use]
     pub fn image_len(&self) -> usize {

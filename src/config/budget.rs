@@ -10,6 +10,7 @@ use super::units::ByteSize;
 use crate::ingest::settings::InputSettings;
 use crate::journal::settings::RoomLimit;
 use crate::sink::settings::SinkSettings;
+use crate::stream::settings::STREAMED_HELD_BYTES_MAX;
 
 /// The parts that limits are summed up from.
 pub(super) struct Budget<'r, 'i> {
@@ -81,9 +82,9 @@ impl Budget<'_, '_> {
             .streams
             .iter()
             .filter(|stream| !matches!(stream.sink, SinkSettings::File(_)))
-            .max_by_key(|stream| stream.stream.batch.bytes_max);
+            .max_by_key(|stream| batch_bytes(stream));
         parts.extend(batch.map(|stream| {
-            let bytes = stream.stream.batch.bytes_max;
+            let bytes = batch_bytes(stream);
             let (size, name) = (ByteSize(bytes), &stream.stream.name);
             Part {
                 bytes,
@@ -163,6 +164,18 @@ const MEMORY_BYTES_SPARE: u64 = 64 << 20;
 
 /// Bytes of a block besides its longest line: header, labels, and the lines before it.
 const BLOCK_BYTES_BESIDE_LINE: u64 = 1 << 20;
+
+/// Bytes that a batch may take while it is sent: all of it, but of one that is streamed no more than is held, the part
+/// that is sent and its copy for the signature.
+fn batch_bytes(stream: &StreamPlan) -> u64 {
+    let bytes_max = stream.stream.batch.bytes_max;
+    match &stream.sink {
+        SinkSettings::S3(settings) => {
+            bytes_max.min(count(STREAMED_HELD_BYTES_MAX) + 2 * count(settings.part_bytes))
+        }
+        _ => bytes_max,
+    }
+}
 
 /// Bytes the input may need at once to take in one line or body.
 fn input_bytes(input: &InputPlan) -> u64 {

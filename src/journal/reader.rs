@@ -86,6 +86,20 @@ impl Reader {
         }
     }
 
+    /// Another reader of the same journal.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            journal: self.journal,
+            disk: Arc::clone(&self.disk),
+            direct: self.direct,
+            catalog: Arc::clone(&self.catalog),
+            tail: Arc::clone(&self.tail),
+            open: None,
+            behind: false,
+        }
+    }
+
     /// The tail, to wait on.
     #[must_use]
     pub fn tail(&self) -> &Arc<Tail> {

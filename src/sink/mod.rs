@@ -95,6 +95,7 @@ pub const FAILURE_REASONS: &[&str] = &[
     "connection_closed",
     "timed_out",
     "protocol_error",
+    "journal_error",
     "proxy_refused",
     "token_unreadable",
     "body_too_large",

@@ -41,7 +41,7 @@ impl SinkSettings {
             Self::File(settings) => BodyForm::Whole(settings.compression),
             Self::Relay(settings) => BodyForm::Whole(settings.http.compression),
             Self::Syslog(_) => BodyForm::Records,
-            Self::S3(settings) => BodyForm::Whole(settings.compression()),
+            Self::S3(settings) => BodyForm::Streamed(settings.compression()),
             Self::Kafka(settings) => settings.body_form(),
         }
     }

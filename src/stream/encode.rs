@@ -13,9 +13,10 @@ use crate::block::CodecId;
 use crate::block::codec::{Codec, CodecError};
 use crate::block::own::{CompressedLines, RunLines};
 use crate::event::{LabelRun, Labels};
-use crate::position::{JournalId, Timestamp};
-use crate::stream::gzip::{Assembly, GzipMember, Recompressor, splice_or_recompress};
+use crate::position::{JournalId, OffsetRange, Timestamp};
+use crate::stream::gzip::{Assembly, Recompressor, splice_or_recompress};
 use crate::stream::lines::{BlockLines, Unreadable, unreadable};
+use crate::stream::pack::Packer;
 use crate::stream::template::{EventAt, Renderer, Template};
 
 /// Encodes the batches of one stream; state and buffers are reused.
@@ -49,24 +50,75 @@ impl Encoder {
         form: BodyForm,
         template: Option<&Template>,
     ) -> Result<Parcel, Unreadable> {
-        let content_type = template.map(|template| template.framing().content_type);
-        let template = template.filter(|template| !template.is_raw());
-        let (body, raw_bytes) = match (form, template) {
-            (BodyForm::Whole(Compression::Identity), None) => whole(self.identity(&batch.parts)?),
-            (BodyForm::Whole(Compression::Gzip), None) => whole(self.gzip(&batch.parts)?),
-            (form, template) => self.grown(batch, form, template)?,
+        let mut making = self.begin(&batch.parts, form, template);
+        self.add(&mut making, &batch.parts, template)?;
+        let (body, raw_bytes) = self.finish(making, template, batch.id.range)?;
+        Ok(parcel_of(batch, (body, raw_bytes), form, template))
+    }
+
+    /// Begins the body of a batch of these parts.
+    #[must_use]
+    pub fn begin(
+        &mut self,
+        parts: &[BatchPart],
+        form: BodyForm,
+        template: Option<&Template>,
+    ) -> BodyInMaking {
+        let whole = parts.iter().filter(|part| part.is_whole());
+        let assembly = splice_or_recompress(whole.map(|part| u64::from(part.block.raw_len)));
+        let packer = Packer::new(form.compression(), &mut self.recompressor);
+        let growing = GrowingBody::new(form, packer, changing(template));
+        BodyInMaking { assembly, growing }
+    }
+
+    /// Adds the next parts. The template is that of the beginning.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; the body is of no use then.
+    pub fn add(
+        &mut self,
+        making: &mut BodyInMaking,
+        parts: &[BatchPart],
+        template: Option<&Template>,
+    ) -> Result<(), Unreadable> {
+        let packer = &mut making.growing.packer;
+        let added = match (making.growing.form, changing(template)) {
+            (BodyForm::Records, template) => self.grow(&mut making.growing, parts, template),
+            (_, Some(template)) => self.grow(&mut making.growing, parts, Some(template)),
+            (form, None) => match form.compression() {
+                Compression::Identity => self.identity(packer, parts),
+                Compression::Gzip => self.gzip(packer, parts, making.assembly),
+            },
         };
-        Ok(Parcel {
-            purpose: Purpose::Events,
-            content_type,
-            id: batch.id.clone(),
-            journal: batch.journal,
-            attempt: batch.attempt,
-            events: batch.events(),
-            raw_bytes,
-            body,
-            content_encoding: form.compression(),
-            received_first: batch.received_first,
+        if added.is_err() {
+            // Another body may be under way, between two calls.
+            self.recompressor.reset();
+        }
+        added
+    }
+
+    /// What of the body is ready. Others may use the encoder before more is added.
+    ///
+    /// # Errors
+    /// When the codec refuses, which no input causes.
+    pub fn take(&mut self, making: &mut BodyInMaking) -> Result<Vec<Bytes>, CodecError> {
+        making.growing.take(&mut self.recompressor)
+    }
+
+    /// The body, or what of it was not taken; and the bytes of all of it before compression.
+    ///
+    /// # Errors
+    /// When the codec refuses, which no input causes; `range` names the events.
+    pub fn finish(
+        &mut self,
+        making: BodyInMaking,
+        template: Option<&Template>,
+        range: OffsetRange,
+    ) -> Result<(Body, u64), Unreadable> {
+        let finished = (making.growing).finish(changing(template), &mut self.recompressor);
+        finished.map_err(|error| Unreadable {
+            range,
+            why: error.to_string(),
         })
     }
 
@@ -82,12 +134,13 @@ impl Encoder {
         template: Option<&Template>,
     ) -> Result<Parcel, CodecError> {
         let content_type = template.map(|template| template.framing().content_type);
-        self.recompressor.reset();
-        let mut body = GrowingBody::new(form, template.filter(|template| !template.is_raw()));
+        let template = changing(template);
+        let packer = Packer::new(form.compression(), &mut self.recompressor);
+        let mut body = GrowingBody::new(form, packer, template);
         for event in events {
-            body.push(event, &mut self.renderer, &mut self.recompressor)?;
+            body.push(event, template, &mut self.renderer, &mut self.recompressor)?;
         }
-        let (body, raw_bytes) = body.finish(&mut self.recompressor)?;
+        let (body, raw_bytes) = body.finish(template, &mut self.recompressor)?;
         let first = events.first();
         Ok(Parcel {
             id,
@@ -139,60 +192,47 @@ impl Encoder {
         Ok(fitting)
     }
 
-    fn identity(&mut self, parts: &[BatchPart]) -> Result<(Vec<Bytes>, u64), Unreadable> {
-        let mut body = Vec::with_capacity(parts.len());
-        let mut raw_bytes = 0;
+    fn identity(&mut self, packer: &mut Packer, parts: &[BatchPart]) -> Result<(), Unreadable> {
         for part in parts {
             let mut lines = Vec::new();
             self.lines
                 .each_run(part, |run| lines.extend_from_slice(run))?;
-            raw_bytes += lines.len() as u64;
-            body.push(Bytes::from(lines));
+            let added = packer.add_owned(lines, &mut self.recompressor);
+            added.map_err(|error| unreadable(&part.block, &error))?;
         }
-        Ok((body, raw_bytes))
+        Ok(())
     }
 
-    fn gzip(&mut self, parts: &[BatchPart]) -> Result<(Vec<Bytes>, u64), Unreadable> {
-        let whole = parts.iter().filter(|part| part.is_whole());
-        let assembly = splice_or_recompress(whole.map(|part| u64::from(part.block.raw_len)));
-        // What a batch left that could not be read to its end is none of this one's.
-        self.recompressor.reset();
-        let mut member = GzipMember::new();
-        let mut body = Vec::with_capacity(parts.len() + 2);
-        body.push(Bytes::copy_from_slice(&GzipMember::header()));
-        let mut run = Vec::new();
+    fn gzip(
+        &mut self,
+        packer: &mut Packer,
+        parts: &[BatchPart],
+        assembly: Assembly,
+    ) -> Result<(), Unreadable> {
         let mut rest = parts;
         while let [part, behind @ ..] = rest {
             rest = behind;
-            let is_run = part.block.codec == CodecId::DeflateRun;
+            let block = &part.block;
+            let is_run = block.codec == CodecId::DeflateRun;
+            let mut added = Ok(());
             if part.is_whole() && is_run && assembly == Assembly::Splice {
-                self.end_run(&mut run, &mut member, &mut body, part)?;
-                member.add_run(part.block.raw_crc32, u64::from(part.block.raw_len));
-                body.push(part.block.body());
-                continue;
-            }
-            if let Some((own, parts)) = self.own_run(part, behind)? {
-                self.end_run(&mut run, &mut member, &mut body, part)?;
-                member.add_run(own.raw_crc32, own.raw_len as u64);
-                body.push(own.body);
+                let of_run = (block.raw_crc32, u64::from(block.raw_len));
+                added = packer.splice(block.body(), of_run, &mut self.recompressor);
+            } else if let Some((own, parts)) = self.own_run(part, behind)? {
+                let of_run = (own.raw_crc32, own.raw_len as u64);
+                added = packer.splice(own.body, of_run, &mut self.recompressor);
                 rest = &behind[parts - 1..];
-                continue;
+            } else {
+                let recompressor = &mut self.recompressor;
+                self.lines.each_run(part, |lines| {
+                    if added.is_ok() {
+                        added = packer.add(lines, recompressor);
+                    }
+                })?;
             }
-            let mut pushed = Ok(());
-            let recompressor = &mut self.recompressor;
-            self.lines.each_run(part, |lines| {
-                if pushed.is_ok() {
-                    pushed = recompressor.push(lines, &mut run);
-                }
-            })?;
-            pushed.map_err(|error| unreadable(&part.block, &error))?;
+            added.map_err(|error| unreadable(block, &error))?;
         }
-        if let Some(last) = parts.last() {
-            self.end_run(&mut run, &mut member, &mut body, last)?;
-        }
-        let raw_bytes = member.raw_len();
-        body.push(Bytes::copy_from_slice(&member.finish()));
-        Ok((body, raw_bytes))
+        Ok(())
     }
 
     /// The run of own lines that begins with a part and ends with one of those behind it; and how many parts it is.
@@ -227,49 +267,60 @@ impl Encoder {
         }
     }
 
-    /// A body made event by event.
-    fn grown(
+    /// Adds events one by one.
+    fn grow(
         &mut self,
-        batch: &Batch,
-        form: BodyForm,
+        growing: &mut GrowingBody,
+        parts: &[BatchPart],
         template: Option<&Template>,
-    ) -> Result<(Body, u64), Unreadable> {
-        self.recompressor.reset();
-        let mut body = GrowingBody::new(form, template);
+    ) -> Result<(), Unreadable> {
         let (renderer, recompressor) = (&mut self.renderer, &mut self.recompressor);
         let mut pushed = Ok(());
-        each_event(&mut self.lines, &batch.parts, |event| {
+        each_event(&mut self.lines, parts, |event| {
             if pushed.is_ok() {
-                pushed = body.push(event, renderer, recompressor);
+                pushed = growing.push(event, template, renderer, recompressor);
             }
         })?;
-        let finished = pushed.and_then(|()| body.finish(&mut self.recompressor));
-        finished.map_err(|error| Unreadable {
-            range: batch.id.range,
-            why: error.to_string(),
-        })
-    }
-
-    /// Ends the run that was compressed anew, if one was begun.
-    fn end_run(
-        &mut self,
-        run: &mut Vec<u8>,
-        member: &mut GzipMember,
-        body: &mut Vec<Bytes>,
-        part: &BatchPart,
-    ) -> Result<(), Unreadable> {
-        let ended = self.recompressor.finish(run);
-        let ended = ended.map_err(|error| unreadable(&part.block, &error))?;
-        if ended.raw_len > 0 {
-            member.add_run(ended.raw_crc32, ended.raw_len);
-            body.push(Bytes::from(std::mem::take(run)));
+        match (pushed, parts.first()) {
+            (Err(error), Some(first)) => Err(unreadable(&first.block, &error)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-fn whole((chunks, raw_bytes): (Vec<Bytes>, u64)) -> (Body, u64) {
-    (Body::Whole(chunks), raw_bytes)
+/// The body of a batch, made part by part.
+#[derive(Debug)]
+pub struct BodyInMaking {
+    /// How whole blocks become a gzip member.
+    assembly: Assembly,
+    growing: GrowingBody,
+}
+
+/// A batch as it is given to a sink.
+#[must_use]
+pub fn parcel_of(
+    batch: &Batch,
+    (body, raw_bytes): (Body, u64),
+    form: BodyForm,
+    template: Option<&Template>,
+) -> Parcel {
+    Parcel {
+        purpose: Purpose::Events,
+        content_type: template.map(|template| template.framing().content_type),
+        id: batch.id.clone(),
+        journal: batch.journal,
+        attempt: batch.attempt,
+        events: batch.events(),
+        raw_bytes,
+        body,
+        content_encoding: form.compression(),
+        received_first: batch.received_first,
+    }
+}
+
+/// A template, if it changes anything.
+fn changing(template: Option<&Template>) -> Option<&Template> {
+    template.filter(|template| !template.is_raw())
 }
 
 /// The label runs of a block, asked for events in order.
@@ -319,21 +370,21 @@ fn each_event(
     Ok(())
 }
 
-/// A body that grows event by event.
-struct GrowingBody<'a> {
+/// A body that grows event by event. The template is the same in all calls.
+#[derive(Debug)]
+struct GrowingBody {
     form: BodyForm,
-    template: Option<&'a Template>,
+    packer: Packer,
     /// What was rendered and is not handed on; for records, all of them.
     rendered: Vec<u8>,
     is_first: bool,
-    chunks: Vec<Bytes>,
-    run: Vec<u8>,
-    raw_bytes: u64,
+    is_templated: bool,
     /// For records: the lines back to back, and where each event's line and body end.
     lines: Vec<u8>,
     ends: Vec<RecordEnd>,
 }
 
+#[derive(Debug)]
 struct RecordEnd {
     position: EventPosition,
     received: Timestamp,
@@ -342,20 +393,20 @@ struct RecordEnd {
     body: usize,
 }
 
-impl<'a> GrowingBody<'a> {
-    fn new(form: BodyForm, template: Option<&'a Template>) -> Self {
+impl GrowingBody {
+    fn new(form: BodyForm, packer: Packer, template: Option<&Template>) -> Self {
         let prefix = match (form, template) {
-            (BodyForm::Whole(_), Some(template)) => template.framing().prefix.clone(),
+            (BodyForm::Whole(_) | BodyForm::Streamed(_), Some(template)) => {
+                template.framing().prefix.clone()
+            }
             _ => Vec::new(),
         };
         Self {
             form,
-            template,
+            packer,
             rendered: prefix,
             is_first: true,
-            chunks: Vec::new(),
-            run: Vec::new(),
-            raw_bytes: 0,
+            is_templated: template.is_some(),
             lines: Vec::new(),
             ends: Vec::new(),
         }
@@ -364,90 +415,79 @@ impl<'a> GrowingBody<'a> {
     fn push(
         &mut self,
         event: &EventAt<'_>,
+        template: Option<&Template>,
         renderer: &mut Renderer,
         recompressor: &mut Recompressor,
     ) -> Result<(), CodecError> {
         let is_first = std::mem::take(&mut self.is_first);
-        match (self.form, self.template) {
-            (BodyForm::Records, template) => {
-                self.lines.extend_from_slice(event.line);
-                if let Some(template) = template {
-                    renderer.render(template, event, &mut self.rendered);
-                }
-                self.ends.push(RecordEnd {
-                    position: event.position,
-                    received: event.received,
-                    labels: Arc::clone(event.labels),
-                    line: self.lines.len(),
-                    body: self.rendered.len(),
-                });
-                Ok(())
+        if self.form == BodyForm::Records {
+            self.lines.extend_from_slice(event.line);
+            if let Some(template) = template {
+                renderer.render(template, event, &mut self.rendered);
             }
-            (BodyForm::Whole(compression), template) => {
-                match template {
-                    Some(template) => {
-                        if !is_first {
-                            let separator = &template.framing().separator;
-                            self.rendered.extend_from_slice(separator);
-                        }
-                        renderer.render(template, event, &mut self.rendered);
-                    }
-                    None => {
-                        self.rendered.extend_from_slice(event.line);
-                        self.rendered.push(b'\n');
-                    }
+            self.ends.push(RecordEnd {
+                position: event.position,
+                received: event.received,
+                labels: Arc::clone(event.labels),
+                line: self.lines.len(),
+                body: self.rendered.len(),
+            });
+            return Ok(());
+        }
+        match template {
+            Some(template) => {
+                if !is_first {
+                    let separator = &template.framing().separator;
+                    self.rendered.extend_from_slice(separator);
                 }
-                if self.rendered.len() < RENDERED_BYTES {
-                    return Ok(());
-                }
-                self.hand_on(compression, recompressor)
+                renderer.render(template, event, &mut self.rendered);
+            }
+            None => {
+                self.rendered.extend_from_slice(event.line);
+                self.rendered.push(b'\n');
             }
         }
+        if self.rendered.len() < RENDERED_BYTES {
+            return Ok(());
+        }
+        self.hand_on(recompressor)
     }
 
     /// Takes what was rendered so far.
-    fn hand_on(
-        &mut self,
-        compression: Compression,
-        recompressor: &mut Recompressor,
-    ) -> Result<(), CodecError> {
-        self.raw_bytes += self.rendered.len() as u64;
-        match compression {
-            Compression::Identity => {
-                let rendered = std::mem::take(&mut self.rendered);
-                self.chunks.push(Bytes::from(rendered));
-            }
-            Compression::Gzip => {
-                recompressor.push(&self.rendered, &mut self.run)?;
-                self.rendered.clear();
-            }
-        }
+    fn hand_on(&mut self, recompressor: &mut Recompressor) -> Result<(), CodecError> {
+        let rendered = std::mem::take(&mut self.rendered);
+        self.rendered = self.packer.add_owned(rendered, recompressor)?;
+        self.rendered.clear();
         Ok(())
     }
 
-    fn finish(mut self, recompressor: &mut Recompressor) -> Result<(Body, u64), CodecError> {
-        let BodyForm::Whole(compression) = self.form else {
+    /// What is ready to be sent; nothing of records.
+    fn take(&mut self, recompressor: &mut Recompressor) -> Result<Vec<Bytes>, CodecError> {
+        if self.form == BodyForm::Records {
+            return Ok(Vec::new());
+        }
+        self.hand_on(recompressor)?;
+        self.packer.take(recompressor)
+    }
+
+    fn finish(
+        mut self,
+        template: Option<&Template>,
+        recompressor: &mut Recompressor,
+    ) -> Result<(Body, u64), CodecError> {
+        if self.form == BodyForm::Records {
             return Ok(self.into_records());
-        };
-        if let Some(template) = self.template {
+        }
+        if let Some(template) = template {
             let framing = template.framing();
             if framing.trailing_separator && !self.is_first {
                 self.rendered.extend_from_slice(&framing.separator);
             }
             self.rendered.extend_from_slice(&framing.suffix);
         }
-        self.hand_on(compression, recompressor)?;
-        if compression == Compression::Gzip {
-            let ended = recompressor.finish(&mut self.run)?;
-            let mut member = GzipMember::new();
-            member.add_run(ended.raw_crc32, ended.raw_len);
-            self.chunks = vec![
-                Bytes::copy_from_slice(&GzipMember::header()),
-                Bytes::from(self.run),
-                Bytes::copy_from_slice(&member.finish()),
-            ];
-        }
-        Ok((Body::Whole(self.chunks), self.raw_bytes))
+        self.hand_on(recompressor)?;
+        let (chunks, raw_bytes) = self.packer.finish(recompressor)?;
+        Ok((Body::Whole(chunks), raw_bytes))
     }
 
     fn into_records(self) -> (Body, u64) {
@@ -457,9 +497,10 @@ impl<'a> GrowingBody<'a> {
         let mut records = Vec::with_capacity(self.ends.len());
         for end in self.ends {
             let line = lines.slice(line_start..end.line);
-            let body = match self.template {
-                Some(_) => rendered.slice(body_start..end.body),
-                None => line.clone(),
+            let body = if self.is_templated {
+                rendered.slice(body_start..end.body)
+            } else {
+                line.clone()
             };
             // Counted as a line, so that streams of both forms compare.
             raw_bytes += body.len() as u64 + 1;

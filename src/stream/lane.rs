@@ -64,8 +64,10 @@ pub struct Lane {
     taken: Taken,
     /// What of the batch that is out has its fate, when the destination took only some of it.
     settled: Settled,
-    /// Bytes that the parts hold in memory, blocks and lines, when not all of their events are taken.
+    /// Bytes that the parts hold in memory, blocks and lines.
     held_bytes: usize,
+    /// Of these, those of parts of which not all events are taken.
+    held_partly: usize,
     /// When the first part came.
     since: Option<Duration>,
     /// Next offset to read.
@@ -142,6 +144,7 @@ impl Lane {
             taken: Taken::default(),
             settled: Settled::default(),
             held_bytes: 0,
+            held_partly: 0,
             since: None,
             next,
             phase: Phase::Filling,
@@ -163,6 +166,12 @@ impl Lane {
     #[must_use]
     pub fn oldest_received(&self) -> Option<Timestamp> {
         self.parts.first().map(|part| part.block.received_first)
+    }
+
+    /// Bytes of blocks and lines in hand.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// True while a batch is out or waits for its next try.
@@ -565,7 +574,7 @@ impl Lane {
         self.taken.raw_bytes >= self.limits.bytes_max
             || self.limits.records_max.is_some_and(is_last)
             // A rule that takes little holds the places of many blocks before a batch is full.
-            || self.held_bytes as u64 >= self.limits.bytes_max
+            || self.held_partly as u64 >= self.limits.bytes_max
     }
 
     fn take_part(&mut self, part: BatchPart) {
@@ -577,10 +586,10 @@ impl Lane {
         self.next = part.range.end;
         // Of a block that gives the batch nothing, nothing is kept but its place in the range.
         if taken.events > 0 {
-            if let Some(selected) = &part.selected {
-                let own = selected.own.as_ref();
-                self.held_bytes += part.block.image_len() + own.map_or(0, |own| own.span.len());
-            }
+            let own = (part.selected.as_ref()).and_then(|selected| selected.own.as_ref());
+            let bytes = part.block.image_len() + own.map_or(0, |own| own.span.len());
+            self.held_bytes += bytes;
+            self.held_partly += if part.selected.is_some() { bytes } else { 0 };
             self.parts.push(part);
         }
     }
@@ -684,6 +693,7 @@ impl Lane {
         self.taken = Taken::default();
         self.settled = Settled::default();
         self.held_bytes = 0;
+        self.held_partly = 0;
         let next = self
             .again()
             .map_or(self.state.cursor, |cut| cut.range.first);

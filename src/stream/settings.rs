@@ -29,6 +29,10 @@ pub struct StreamSettings {
     pub version: u64,
 }
 
+/// Bytes of blocks and lines that a lane holds for a batch whose body is streamed. Of what comes behind, only the place
+/// is held, and it is read again when it is sent.
+pub const STREAMED_HELD_BYTES_MAX: usize = 32 << 20;
+
 /// Whether a stream delivers audit events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AuditChoice {

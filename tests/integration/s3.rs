@@ -220,10 +220,31 @@ impl Scene {
         let first = self.sent.len() as u64;
         let text = "né ".repeat(bytes / 4);
         let events = (first..first + count).map(|n| format!("{{\"n\":{n},\"text\":\"{text}\"}}"));
-        let lines: Vec<String> = events.collect();
+        self.send_lines(events.collect());
+    }
+
+    /// Sends events of about `bytes` each that do not compress to less than three quarters.
+    fn send_noise(&mut self, count: u64, bytes: usize) {
+        let first = self.sent.len() as u64;
+        let mut state = first.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut noise = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            char::from(b'0' + (state >> 32) as u8 % 64)
+        };
+        let mut event = |n| {
+            let text: String = (0..bytes).map(|_| noise()).collect();
+            format!("{{\"n\":{n},\"text\":\"{}\"}}", text.replace('\\', "/"))
+        };
+        let lines = (first..first + count).map(&mut event).collect();
+        self.send_lines(lines);
+    }
+
+    fn send_lines(&mut self, lines: Vec<String>) {
         self.sender.send(lines.join("\n") + "\n");
+        self.acked += lines.len() as u64;
         self.sent.extend(lines);
-        self.acked += count;
         let told = self.sender.acked(self.acked);
         assert_eq!(told.rejected_total, 0);
     }
@@ -330,6 +351,48 @@ fn assert_shape(key: &str, shape: &str) {
 }
 
 const UUID_SHAPE: &str = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
+
+/// A batch larger than what the relay holds goes up while it is made: what was not held is read again.
+#[test]
+fn a_batch_larger_than_memory_is_one_object_made_while_it_is_sent() {
+    let service = Service::shared();
+    let bucket = service.value("S3_BUCKET");
+    for (content_type, is_noise) in [("text/plain", false), ("application/gzip", true)] {
+        let count = if is_noise { 1_000 } else { 4_000 };
+        let batch = format!(
+            "{{ bytes = \"1 GiB\", age = \"1h\", records = {} }}",
+            12 * count
+        );
+        let mut scene = Scene::begin(&batch, |_, prefix| {
+            let more = format!("content_type = \"{content_type}\"\npart_bytes = \"5 MiB\"");
+            service.destination(prefix, &more)
+        });
+        for _ in 0..12 {
+            if is_noise {
+                scene.send_noise(count, 4_000);
+            } else {
+                scene.send(count, 4_000);
+            }
+        }
+        let (prefix, raw_bytes) = (scene.prefix.clone(), total_bytes(&scene.sent));
+        scene.relay.wait_drained("lake");
+        let peak = scene.relay.resident_bytes_peak();
+        let sent = scene.ends();
+        let mut objects = service.contents(bucket, &prefix);
+        assert_eq!(objects.len(), 1);
+        if is_noise {
+            objects = objects.iter().map(|object| inflated(object)).collect();
+        } else {
+            assert!(peak < raw_bytes, "{peak} bytes for a batch of {raw_bytes}");
+        }
+        assert_events(&objects, &sent);
+        assert!(service.uploads(bucket, &prefix).is_empty());
+    }
+}
+
+fn total_bytes(lines: &[String]) -> u64 {
+    lines.iter().map(|line| line.len() as u64 + 1).sum()
+}
 
 #[test]
 fn objects_hold_the_events_byte_for_byte_in_both_layouts() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::park::Parked;
+use super::streamed::{place, read_again};
 use super::{LaneParts, Shared, StopPhase, status_of};
 use crate::batch::{BodyForm, Compression, CursorState, Selected};
 use crate::block::Block;
@@ -24,6 +25,7 @@ use crate::stream::content::Content;
 use crate::stream::lane::{Lane, LaneAction};
 use crate::stream::own::{OwnForm, OwnRuns};
 use crate::stream::refusal::Refusals;
+use crate::stream::settings::STREAMED_HELD_BYTES_MAX;
 use crate::stream::status::{LaneActivity, LaneStatus};
 use crate::stream::template::Template;
 
@@ -98,6 +100,11 @@ impl RunningLane {
                         } else {
                             block
                         };
+                        let (block, selected) = if self.holds_enough() {
+                            place(&block, selected)
+                        } else {
+                            (block, selected)
+                        };
                         self.core.read(block, selected, now);
                     }
                     if self.shown.activity != LaneActivity::Delivering {
@@ -127,10 +134,11 @@ impl RunningLane {
                 bytes_max,
                 events_max,
             } => {
-                let mut encoder = self.shared.encoder.borrow_mut();
-                let measured = encoder.measure(&part, bytes_max, events_max);
-                drop(encoder);
                 // An unreadable block is found out, and given up, when it is encoded.
+                let measured = read_again(&mut self.parts.reader, &part).map_or(None, |part| {
+                    let mut encoder = self.shared.encoder.borrow_mut();
+                    encoder.measure(&part, bytes_max, events_max).ok()
+                });
                 self.core.measured(measured.unwrap_or(u64::MAX));
             }
             LaneAction::Record(state) => self.record(&state).await,
@@ -150,6 +158,12 @@ impl RunningLane {
             priority::give_way(behind);
         }
         read
+    }
+
+    /// Whether what is read now will be read again when it is sent.
+    fn holds_enough(&self) -> bool {
+        matches!(self.shared.form, BodyForm::Streamed(_))
+            && self.core.held_bytes() >= STREAMED_HELD_BYTES_MAX
     }
 
     /// A changed content holds from the next uncut batch on.
@@ -288,7 +302,11 @@ impl RunningLane {
 fn own_form(form: BodyForm, template: Option<&Template>) -> OwnForm {
     let is_changed = template.is_some_and(|template| !template.is_raw());
     match form {
-        BodyForm::Whole(Compression::Gzip) if !is_changed => OwnForm::Compressed,
+        BodyForm::Whole(Compression::Gzip) | BodyForm::Streamed(Compression::Gzip)
+            if !is_changed =>
+        {
+            OwnForm::Compressed
+        }
         _ => OwnForm::Raw,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::lane::RunningLane;
 use super::park::DEAD_LETTERS_FULL;
+use super::streamed::read_again;
 use crate::audit::{Action, Notice};
 use crate::batch::Batch;
 use crate::event::InputId;
@@ -82,8 +83,13 @@ impl RunningLane {
         let now = self.shared.clock.now().wall;
         let (identity, attempts) = (batch.id.to_string(), batch.attempt.saturating_add(1));
         let mut letters = Vec::with_capacity(refused.len());
+        let parts = remaining(&batch.parts, &numbers);
+        let reader = &mut self.parts.reader;
+        let parts = parts.iter().map(|part| read_again(reader, part));
+        let parts = parts.collect::<Result<Vec<_>, _>>();
+        let parts = parts.map_err(|trouble| trouble.to_string())?;
         let mut encoder = self.shared.encoder.borrow_mut();
-        let read = encoder.each_event(&remaining(&batch.parts, &numbers), |event| {
+        let read = encoder.each_event(&parts, |event| {
             let Some(why) = whys.next() else {
                 return;
             };

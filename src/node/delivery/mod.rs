@@ -3,7 +3,8 @@
 //! One thread a stream, one task a lane, one lane a journal. The thread reads, encodes,
 //! records and delivers; a slow destination costs the others nothing. What a lane does is in
 //! [`lane`], what follows from a destination's answer in [`outcome`], [`park`] and [`letters`],
-//! and what is given up in [`discard`].
+//! what is given up in [`discard`],
+//! and how a body larger than memory is made in [`streamed`].
 
 mod commands;
 mod discard;
@@ -11,6 +12,7 @@ mod lane;
 mod letters;
 mod outcome;
 mod park;
+mod streamed;
 
 use std::cell::RefCell;
 use std::io;

@@ -1,21 +1,29 @@
 //! What a lane makes of a delivery's outcome.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::{DISK_AGAIN, RunningLane, discard_ordered};
 use super::park::Probed;
+use super::streamed::{StreamedBatch, Trouble};
 use super::{StopPhase, random_bytes};
 use crate::audit::{Action, Notice};
-use crate::batch::{Batch, Parcel, share};
+use crate::batch::{Batch, Body, BodyForm, Parcel, StreamedBody, share};
 use crate::metrics::ledger::DiscardReason;
 use crate::sink::{Failure, Outcome, Sink as _, retry};
+use crate::stream::encode::parcel_of;
 use crate::stream::lane::LaneAction;
+use crate::stream::lines::Unreadable;
 use crate::stream::refusal::Ruling;
 use crate::stream::status::LaneActivity;
 
 /// How long a delivery that is under way may still take once the lane was told to discard.
 const DISCARD_GRACE: Duration = Duration::from_millis(500);
+
+/// Who makes a body while it is sent.
+type Made = Rc<RefCell<StreamedBatch>>;
 
 /// Why a batch was not delivered, and what the destination asks for.
 struct Failed {
@@ -28,25 +36,9 @@ impl RunningLane {
         if !self.may_deliver().await {
             return;
         }
-        let encoded = self.shared.encoder.borrow_mut().encode(
-            batch,
-            self.shared.form,
-            self.content.template.as_ref(),
-        );
-        let parcel = match encoded {
+        let (mut parcel, made) = match self.parcel(batch) {
             Ok(parcel) => parcel,
-            Err(unreadable) => {
-                let (lost, detail) = (unreadable.range, unreadable.to_string());
-                if self
-                    .tell_discard(lost, DiscardReason::Damaged, detail)
-                    .await
-                {
-                    self.core
-                        .unreadable(lost, self.shared.clock.now().monotonic);
-                    self.show(LaneActivity::Delivering);
-                }
-                return;
-            }
+            Err(unreadable) => return self.lose(unreadable).await,
         };
         if parcel.events == 0 {
             // A range that was cut under another rule, of which this one takes nothing.
@@ -69,7 +61,41 @@ impl RunningLane {
             () = given_up => return,
             _ = self.stop.wait_for(|phase| *phase == StopPhase::Now) => return,
         };
+        if let Some(made) = made {
+            let trouble = made.borrow_mut().take_trouble();
+            match trouble {
+                Some(Trouble::Lost(unreadable)) => return self.lose(unreadable).await,
+                Some(Trouble::Disk(error)) => {
+                    return self.trouble("read the journal", &error).await;
+                }
+                None => parcel.raw_bytes = made.borrow().raw_bytes(),
+            }
+        }
         self.settle(batch, &parcel, outcome).await;
+    }
+
+    /// The batch as it is given to the sink, and who makes its body meanwhile.
+    fn parcel(&self, batch: &Batch) -> Result<(Parcel, Option<Made>), Unreadable> {
+        let (form, template) = (self.shared.form, self.content.template.as_ref());
+        if let BodyForm::Streamed(_) = form {
+            let reader = self.parts.reader.another();
+            let made = StreamedBatch::new(batch, &self.shared, &self.content, reader);
+            let made = Rc::new(RefCell::new(made));
+            let body = Body::Streamed(StreamedBody(Rc::clone(&made) as _));
+            return Ok((parcel_of(batch, (body, 0), form, template), Some(made)));
+        }
+        let mut encoder = self.shared.encoder.borrow_mut();
+        Ok((encoder.encode(batch, form, template)?, None))
+    }
+
+    /// Gives up events of the batch that cannot be read.
+    async fn lose(&mut self, unreadable: Unreadable) {
+        let (range, detail) = (unreadable.range, unreadable.to_string());
+        if (self.tell_discard(range, DiscardReason::Damaged, detail)).await {
+            let now = self.shared.clock.now().monotonic;
+            self.core.unreadable(range, now);
+            self.show(LaneActivity::Delivering);
+        }
     }
 
     async fn settle(&mut self, batch: &Batch, parcel: &Parcel, outcome: Outcome) {

@@ -45,7 +45,7 @@ impl<'a> Flight<'a> {
     ) -> Self {
         let messages = match &parcel.body {
             Body::Records(records) => records.len(),
-            Body::Whole(_) => 1,
+            Body::Whole(_) | Body::Streamed(_) => 1,
         };
         producer.context().tally().begin(messages);
         Self {

@@ -14,6 +14,8 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use md5::{Digest as _, Md5};
 
+use crate::batch::{BodyBroken, BodyReader};
+
 /// Consecutive bytes of a body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Part {
@@ -21,25 +23,47 @@ pub(super) struct Part {
     bytes: usize,
 }
 
-/// Cuts chunks into parts of exactly `part_bytes`, the last one shorter; one empty part when
-/// there is nothing.
-pub(super) fn parts(chunks: &[Bytes], part_bytes: usize) -> Vec<Part> {
-    let mut parts = vec![Part::default()];
-    for chunk in chunks {
-        let mut rest = chunk.clone();
-        while !rest.is_empty() {
-            let last = parts.last_mut().expect("there is one from the start");
-            let room = part_bytes - last.bytes;
-            if room == 0 {
-                parts.push(Part::default());
-                continue;
-            }
-            let piece = rest.split_to(rest.len().min(room));
-            last.bytes += piece.len();
-            last.chunks.push(piece);
+/// Cuts a body into parts of exactly `part_bytes`, the last one shorter; one empty part when there is nothing. Only
+/// the part that was asked for is held.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    body: BodyReader<'a>,
+    part_bytes: usize,
+    /// Of the body, what was read and is in no part yet.
+    rest: Bytes,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn new(body: BodyReader<'a>, part_bytes: usize) -> Self {
+        Self {
+            body,
+            part_bytes,
+            rest: Bytes::new(),
         }
     }
-    parts
+
+    /// The next part, and whether it is the last.
+    ///
+    /// # Errors
+    /// When the body cannot be made to its end.
+    pub(super) fn next(&mut self) -> Result<(Part, bool), BodyBroken> {
+        let mut part = Part::default();
+        loop {
+            while self.rest.is_empty() {
+                match self.body.next()? {
+                    Some(chunk) => self.rest = chunk,
+                    None => return Ok((part, true)),
+                }
+            }
+            let room = self.part_bytes - part.bytes;
+            if room == 0 {
+                return Ok((part, false));
+            }
+            let piece = self.rest.split_to(self.rest.len().min(room));
+            part.bytes += piece.len();
+            part.chunks.push(piece);
+        }
+    }
 }
 
 impl Part {
@@ -116,10 +140,19 @@ impl Body for PartBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::s3::tests::parcel;
 
     fn cut(chunks: &[&'static [u8]], part_bytes: usize) -> Vec<Part> {
-        let chunks: Vec<Bytes> = chunks.iter().map(|text| Bytes::from_static(text)).collect();
-        parts(&chunks, part_bytes)
+        let parcel = parcel(chunks);
+        let mut parts = Parts::new(parcel.read_body(), part_bytes);
+        let mut cut = Vec::new();
+        loop {
+            let (part, is_last) = parts.next().unwrap();
+            cut.push(part);
+            if is_last {
+                return cut;
+            }
+        }
     }
 
     #[test]

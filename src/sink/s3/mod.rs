@@ -101,7 +101,7 @@ impl S3Sink {
             key: naming::object_key(&self.settings, parcel),
             may_have_left,
         };
-        upload.put(parcel.chunks()).await
+        upload.put(parcel.read_body()).await
     }
 
     /// Reads the keys and makes a client for them. True when they differ from those in use.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::body::{Part, parts};
+use super::body::{Part, Parts};
 use super::verdict;
+use crate::batch::{BodyBroken, BodyReader};
 use crate::sink::settings::{S3Checksum, S3Settings};
 use crate::sink::{Failure, Outcome};
 
@@ -38,11 +38,13 @@ impl Upload<'_> {
     ///
     /// # Errors
     /// With what the stream is to be answered; nothing but an unfinished upload is left then.
-    pub(super) async fn put(&self, chunks: &[Bytes]) -> Result<(), Outcome> {
-        let parts = parts(chunks, self.settings.part_bytes);
-        match &parts[..] {
-            [only] => self.put_object(only).await,
-            _ => self.put_parts(&parts).await,
+    pub(super) async fn put(&self, body: BodyReader<'_>) -> Result<(), Outcome> {
+        let mut parts = Parts::new(body, self.settings.part_bytes);
+        let (first, is_last) = parts.next().map_err(broken)?;
+        if is_last {
+            self.put_object(&first).await
+        } else {
+            self.put_parts(first, parts).await
         }
     }
 
@@ -67,12 +69,12 @@ impl Upload<'_> {
         stored(put.e_tag()).map(|_| ())
     }
 
-    async fn put_parts(&self, parts: &[Part]) -> Result<(), Outcome> {
+    async fn put_parts(&self, first: Part, rest: Parts<'_>) -> Result<(), Outcome> {
         if self.may_have_left {
             self.abort_left().await?;
         }
         let upload = self.create().await?;
-        let result = self.put_parts_of(&upload, parts).await;
+        let result = self.put_parts_of(&upload, first, rest).await;
         if result.is_err() {
             self.abort(&upload).await;
         }
@@ -96,10 +98,20 @@ impl Upload<'_> {
             .ok_or_else(|| not_s3("an upload was begun without an id"))
     }
 
-    async fn put_parts_of(&self, upload: &str, parts: &[Part]) -> Result<(), Outcome> {
-        let mut completed = Vec::with_capacity(parts.len());
-        for (number, part) in (1..).zip(parts) {
-            completed.push(self.put_part(upload, number, part).await?);
+    async fn put_parts_of(
+        &self,
+        upload: &str,
+        first: Part,
+        mut rest: Parts<'_>,
+    ) -> Result<(), Outcome> {
+        let mut completed = Vec::new();
+        let (mut part, mut is_last) = (first, false);
+        for number in 1.. {
+            completed.push(self.put_part(upload, number, &part).await?);
+            if is_last {
+                break;
+            }
+            (part, is_last) = rest.next().map_err(broken)?;
         }
         let completed = CompletedMultipartUpload::builder()
             .set_parts(Some(completed))
@@ -204,6 +216,17 @@ impl Upload<'_> {
 /// something else, such as a proxy that answers 200 to anything.
 fn stored(e_tag: Option<&str>) -> Result<&str, Outcome> {
     e_tag.ok_or_else(|| not_s3("the reply names no entity tag, so it is not of an S3 service"))
+}
+
+/// What the object is made of could not be read: the lane knows, and sees to it.
+fn broken(BodyBroken(detail): BodyBroken) -> Outcome {
+    Outcome::Retry {
+        why: Failure {
+            reason: "journal_error",
+            detail,
+        },
+        after: None,
+    }
 }
 
 fn not_s3(detail: &str) -> Outcome {
