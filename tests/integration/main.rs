@@ -15,6 +15,7 @@ mod environment;
 mod failing_disk;
 mod fault_proxy;
 mod faults;
+mod firewall;
 mod full_disk;
 mod harness;
 mod journal_tools;
