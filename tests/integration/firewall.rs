@@ -9,44 +9,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::faults::CONFIG;
 use crate::harness::{Stage, eventually, free_address};
 use crate::peers::Sender;
 use crate::refusal::{audited, letters, reasons};
-
-const CONFIG: &str = r#"
-[node]
-data_dir = "@DIR@/data"
-shards = 1
-journals = 1
-pin = false
-drain_timeout = "300ms"
-[journal]
-segment_bytes = "4 MiB"
-spares = 1
-max_bytes = "64 MiB"
-min_free_bytes = 0
-[admin]
-listen = "@ADMIN@"
-[input.apps.tcp]
-listen = "@TCP@"
-ack = true
-[stream.siem]
-from = "start"
-batch = { records = 100, age = "5ms" }
-retry = { delay_min = "5ms", delay_max = "40ms", probe_every = "200ms" }
-@KIND@
-[stream.archive]
-from = "start"
-batch.age = "5ms"
-[stream.archive.file]
-path = "@DIR@/out/events.ndjson"
-[stream.audit]
-from = "start"
-audit = "only"
-batch.age = "5ms"
-[stream.audit.file]
-path = "@DIR@/out/audit.ndjson"
-"#;
 
 const EVENTS: usize = 300;
 

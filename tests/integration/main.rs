@@ -23,6 +23,8 @@ mod journal_tools;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_broker;
+#[cfg(feature = "kafka")]
+mod kafka_faults;
 mod load;
 mod peers;
 mod presets;
@@ -35,4 +37,5 @@ mod rules_tool;
 mod s3;
 mod scene;
 mod syslog;
+mod syslog_faults;
 mod systemd;
