@@ -1,10 +1,12 @@
-//! A TCP proxy that does what networks do: refuses, resets amid a batch, swallows, delays.
+//! A TCP proxy that does what networks do: refuses, resets amid a batch, swallows, drops, delays.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use socket2::{SockFilter, SockRef};
 
 /// What the way does to what goes over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +17,12 @@ pub(crate) enum Fault {
     Refused,
     /// Connections end once so many bytes went to the destination.
     ResetAfter(usize),
-    /// Connections stay open, and nothing passes either way.
+    /// Connections stay open, and nothing passes either way; what is sent is acknowledged by the
+    /// kernel, as by a peer that hangs.
     BlackHole,
+    /// Every packet is dropped, as by a broken way: no kernel acknowledges anything, open
+    /// connections hang, and none can be made. Nothing shows that this fault was met.
+    Dropped,
     /// The first bytes each way wait so long.
     Slow(Duration),
 }
@@ -29,8 +35,10 @@ pub(crate) struct FaultProxy {
 
 struct Way {
     to: SocketAddr,
+    listener: TcpListener,
     fault: Mutex<Fault>,
-    open: Mutex<Vec<TcpStream>>,
+    /// The two ends of each connection, the client's first.
+    open: Mutex<Vec<[TcpStream; 2]>>,
     /// Connections that met the present fault.
     met: AtomicUsize,
     closed: AtomicBool,
@@ -43,6 +51,7 @@ impl FaultProxy {
         let address = listener.local_addr().expect("it is bound");
         let way = Arc::new(Way {
             to,
+            listener: listener.try_clone().expect("a handle"),
             fault: Mutex::new(Fault::None),
             open: Mutex::default(),
             met: AtomicUsize::new(0),
@@ -65,12 +74,23 @@ impl FaultProxy {
         self.address
     }
 
-    /// From now on; connections that are open end, so that all meet it.
+    /// From now on; connections that are open end, so that all meet it, but for
+    /// [`Fault::Dropped`].
     pub(crate) fn set(&self, fault: Fault) {
         *self.way.fault.lock().expect("not poisoned") = fault;
         self.way.met.store(0, Ordering::Release);
-        for connection in self.way.open.lock().expect("not poisoned").drain(..) {
-            connection.shutdown(Shutdown::Both).ok();
+        let mut open = self.way.open.lock().expect("not poisoned");
+        if fault == Fault::Dropped {
+            drop_packets(&SockRef::from(&self.way.listener));
+            for [client, _] in &*open {
+                drop_packets(&SockRef::from(client));
+            }
+            return;
+        }
+        // There may be no filter.
+        SockRef::from(&self.way.listener).detach_filter().ok();
+        for end in open.drain(..).flatten() {
+            end.shutdown(Shutdown::Both).ok();
         }
     }
 
@@ -99,10 +119,12 @@ impl Way {
         let Ok(server) = TcpStream::connect(self.to) else {
             return;
         };
-        let handles = [client.try_clone(), server.try_clone()];
-        let mut open = self.open.lock().expect("not poisoned");
-        open.extend(handles.into_iter().map(|handle| handle.expect("a handle")));
-        drop(open);
+        // The delays are to be those that a test asks for.
+        for end in [&client, &server] {
+            end.set_nodelay(true).ok();
+        }
+        let handles = [&client, &server].map(|end| end.try_clone().expect("a handle"));
+        self.open.lock().expect("not poisoned").push(handles);
         let ends = (client.try_clone(), server.try_clone());
         let (answers_to, answers_from) = (ends.0.expect("a handle"), ends.1.expect("a handle"));
         start(move || pass(&answers_from, &answers_to, fault, usize::MAX));
@@ -138,6 +160,13 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, fault: Fault, bytes_max: usize
         Shutdown::Write
     })
     .ok();
+}
+
+/// From now on the kernel drops what comes to this socket before it looks at it.
+fn drop_packets(socket: &SockRef<'_>) {
+    // BPF_RET | BPF_K of a length of 0, linux/bpf_common.h: nothing of the packet is kept.
+    let drop_all = [SockFilter::new(0x06, 0, 0, 0)];
+    socket.attach_filter(&drop_all).expect("a filter");
 }
 
 fn start(body: impl FnOnce() + Send + 'static) {

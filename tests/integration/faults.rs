@@ -3,7 +3,8 @@
 //! arrives, in order but for what a destination may have twice, nothing is given up, the other stream
 //! does not notice, and nothing is started anew.
 //!
-//! Kafka is not here: a client talks to the addresses that brokers tell, past any proxy.
+//! Kafka is in `kafka_faults`: its client talks to the addresses that brokers tell. Syslog is in
+//! `syslog_faults`: its receiver does not say what it has.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::fault_proxy::{Fault, FaultProxy};
 use crate::harness::{Relay, Stage, eventually};
 use crate::peers::Sender;
 
-const CONFIG: &str = r#"
+/// A stream to a destination of some kind, and two that have nothing to do with it.
+pub(crate) const CONFIG: &str = r#"
 [node]
 data_dir = "@DIR@/data"
 shards = 1
@@ -32,13 +34,19 @@ ack = true
 [stream.siem]
 from = "start"
 batch = { records = 50, age = "5ms" }
-retry = { delay_min = "5ms", delay_max = "100ms" }
+retry = { delay_min = "5ms", delay_max = "100ms", probe_every = "200ms" }
 @KIND@
 [stream.archive]
 from = "start"
 batch.age = "5ms"
 [stream.archive.file]
 path = "@DIR@/out/events.ndjson"
+[stream.audit]
+from = "start"
+audit = "only"
+batch.age = "5ms"
+[stream.audit.file]
+path = "@DIR@/out/audit.ndjson"
 "#;
 
 /// Events sent during each fault.
@@ -110,7 +118,7 @@ fn suffer(stage: &Stage, proxy: &FaultProxy, kind: &str) -> (Relay, Vec<String>)
 }
 
 /// The events in the order they arrived first.
-fn first_seen(arrived: Vec<String>) -> Vec<String> {
+pub(crate) fn first_seen(arrived: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     arrived
         .into_iter()
@@ -162,49 +170,6 @@ fn over_s3_whatever_the_way_does_every_event_arrives_once() {
 }
 
 #[test]
-fn over_syslog_whatever_the_way_does_every_event_arrives_in_order() {
-    let stage = Stage::new();
-    let rsyslog = crate::syslog::Rsyslog::shared();
-    let proxy = FaultProxy::before(rsyslog.value("TCP").parse().expect("an address"));
-    let application = format!("faults-{}", std::process::id());
-    let kind = format!(
-        "[stream.siem.syslog]\naddress = \"{}\"\napp_name = \"{application}\"\n\
-         send_timeout = \"15s\"\nack_timeout = \"15s\"\n",
-        proxy.address()
-    );
-    let mut relay = stage.relay(&CONFIG.replace("@KIND@", &kind));
-    // What a proxy took counts as delivered: the protocol has no other answer. So only what ends the
-    // connection before that can be told from success.
-    let mut sender = Sender::connect(stage.tcp);
-    let mut sent: Vec<String> = Vec::new();
-    for fault in [Fault::Refused, Fault::Slow(Duration::from_secs(5))] {
-        proxy.set(fault);
-        let first = sent.len() as u64;
-        let lines: Vec<String> = (first..first + EVENTS)
-            .map(|n| format!("{{\"n\":{n}}}"))
-            .collect();
-        sender.send(lines.join("\n") + "\n");
-        sent.extend(lines);
-        sender.acked(sent.len() as u64);
-        eventually(&format!("{fault:?} was met"), || proxy.met() > 0);
-        if fault == Fault::Refused {
-            assert_eq!(relay.status().stream("siem", "delivered"), 0);
-            proxy.set(Fault::None);
-        }
-        relay.wait_drained("siem").assert_balanced();
-        eventually("rsyslogd has all", || {
-            rsyslog.received(&application).len() >= sent.len()
-        });
-    }
-    let received = rsyslog.received(&application);
-    let messages = received.iter().map(|message| message["message"].as_str());
-    let arrived = messages
-        .map(|message| message.expect("text").to_owned())
-        .collect();
-    assert_eq!(first_seen(arrived), sent);
-}
-
-#[test]
 fn over_a_relay_whatever_the_way_does_every_event_is_stored_once() {
     let (stage, hub_stage) = (Stage::new(), Stage::new());
     let mut hub = hub_stage.relay(&crate::relay::HUB.replace("@TOKEN@", crate::relay::TOKEN));
@@ -216,12 +181,7 @@ fn over_a_relay_whatever_the_way_does_every_event_is_stored_once() {
     );
     let (_relay, mut sent) = suffer(&stage, &proxy, &kind);
     hub.wait_drained("archive").assert_balanced();
-    let mut arrived = Vec::new();
-    for journal in 0..2 {
-        let path = hub_stage.path(&format!("out/events.{journal}.ndjson"));
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        arrived.extend(text.lines().map(str::to_owned));
-    }
+    let mut arrived = crate::relay::archived(&hub_stage, "out");
     arrived.sort_unstable();
     sent.sort_unstable();
     assert_eq!(arrived, sent);

@@ -601,6 +601,19 @@ pub(crate) fn free_address() -> SocketAddr {
     panic!("no free port");
 }
 
+/// The first of `count` such ports in a row, for a peer that takes several.
+pub(crate) fn free_ports(count: usize) -> u16 {
+    let mut ports: Vec<u16> = Vec::new();
+    while ports.len() < count {
+        let port = free_address().port();
+        if ports.last().is_some_and(|last| last + 1 != port) {
+            ports.clear();
+        }
+        ports.push(port);
+    }
+    ports[0]
+}
+
 /// Claims a port among test processes: between a look at a port and its relay's start another
 /// process would find it free too. A claim is a socket with the port in its name, in the
 /// namespace of the ports themselves; it ends with the process, however that ends.

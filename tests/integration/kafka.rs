@@ -36,7 +36,7 @@ retry = { delay_max = "500ms", probe_every = "500ms" }
 "#;
 
 /// As QRadar's guide has it, but for the user's right to write.
-const PLAIN: &str = r#"
+pub(crate) const PLAIN: &str = r#"
 brokers = "@KAFKA_SASL_SSL@"
 ca_file = "@KAFKA_CA@"
 sasl = "plain"
@@ -90,7 +90,7 @@ impl Scene {
 }
 
 /// Events of eleven keys, numbered, with text that is not ASCII.
-fn lines(numbers: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn lines(numbers: std::ops::Range<usize>) -> Vec<String> {
     let line = |number| {
         let key = number % 11;
         let padding = "\u{e9}".repeat(number % 97);
@@ -100,7 +100,7 @@ fn lines(numbers: std::ops::Range<usize>) -> Vec<String> {
 }
 
 /// Bodies by their keys, in the order of their partitions.
-fn by_key(messages: &[Read]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn by_key(messages: &[Read]) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for message in messages {
         let key = message.key.clone().unwrap_or_default();
@@ -112,7 +112,7 @@ fn by_key(messages: &[Read]) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-fn expected_by_key(lines: &[String]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn expected_by_key(lines: &[String]) -> BTreeMap<String, Vec<String>> {
     let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (number, line) in lines.iter().enumerate() {
         let key = format!("k{}", number % 11);
@@ -123,7 +123,7 @@ fn expected_by_key(lines: &[String]) -> BTreeMap<String, Vec<String>> {
 
 /// The same without what was seen before: a re-send may put a batch there twice, never out of
 /// order for the first time.
-fn first_seen(all: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn first_seen(all: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     all.into_iter()
         .map(|(key, bodies)| {
             let mut seen = std::collections::HashSet::new();
@@ -377,8 +377,7 @@ fn one_event_that_is_too_large_holds_up_none_of_the_others_in_its_batch() {
 #[test]
 fn a_broker_that_is_killed_under_load_costs_no_event_and_no_order() {
     let stage = Stage::new();
-    let port = 20_000 + stage.sink.port() % 5_000;
-    let broker = Broker::own(&stage, port);
+    let broker = Broker::own(&stage);
     let topic = broker.topic("killed", &["partitions=3"]);
     let destination = format!("{PLAIN}topic = \"{topic}\"\nkey_field = \"target.id\"\n");
     let mut scene = Scene::on(stage, &broker, &destination);

@@ -5,7 +5,7 @@
 //! A test whose broker is to die has one of its own beside the shared one.
 
 use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +17,11 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use weir::stream::probe::MESSAGE as PROBE;
 
-use crate::harness::{DEADLINE, Stage};
+use crate::fault_proxy::FaultProxy;
+use crate::harness::{DEADLINE, Stage, free_ports};
+
+/// Ports that a broker takes, in a row.
+const PORTS: usize = 5;
 
 /// A message as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +40,8 @@ impl Read {
 
 /// See the module's documentation.
 pub(crate) struct Broker {
-    /// Where the script keeps its things, and the first of its ports; `None`: as everybody's.
-    own: Option<(PathBuf, u16)>,
+    /// The script's environment where it is the test's own, empty for everybody's.
+    environment: Vec<(&'static str, String)>,
     addresses: BTreeMap<String, String>,
 }
 
@@ -49,7 +53,7 @@ impl Broker {
             |folder| repository("").join(folder),
         );
         let broker = Self {
-            own: None,
+            environment: Vec::new(),
             addresses: read_addresses(&folder),
         };
         assert!(
@@ -59,14 +63,38 @@ impl Broker {
         broker
     }
 
-    /// One of the test's own, with its data below the stage; ports from `port` on.
-    pub(crate) fn own(stage: &Stage, port: u16) -> Self {
+    /// One of the test's own, with its data below the stage.
+    pub(crate) fn own(stage: &Stage) -> Self {
+        Self::start(stage, "broker", free_ports(PORTS), &[])
+    }
+
+    /// As [`Broker::own`], behind a proxy: clients of SASL_SSL are sent there.
+    pub(crate) fn own_behind_proxy(stage: &Stage) -> (Self, FaultProxy) {
+        let port = free_ports(PORTS);
+        let proxy = FaultProxy::before(SocketAddr::from((Ipv4Addr::LOCALHOST, port + 2)));
+        let advertised = ("WEIR_KAFKA_ADVERTISED", proxy.address().to_string());
+        (Self::start(stage, "broker", port, &[advertised]), proxy)
+    }
+
+    /// A second broker in the cluster of this one.
+    pub(crate) fn joined(&self, stage: &Stage) -> Self {
+        let joins = ("WEIR_KAFKA_JOINS", self.at("KAFKA_CONTROLLER").to_owned());
+        Self::start(stage, "second", free_ports(PORTS), &[joins])
+    }
+
+    fn start(stage: &Stage, folder: &str, port: u16, more: &[(&'static str, String)]) -> Self {
+        let folder = stage.path(folder);
+        let mut environment = vec![
+            ("WEIR_SERVICES_DIR", folder.display().to_string()),
+            ("WEIR_KAFKA_PORT", port.to_string()),
+        ];
+        environment.extend_from_slice(more);
         let mut broker = Self {
-            own: Some((stage.path("services"), port)),
+            environment,
             addresses: BTreeMap::new(),
         };
         broker.run(&["start"]);
-        broker.addresses = read_addresses(&stage.path("services"));
+        broker.addresses = read_addresses(&folder);
         broker
     }
 
@@ -87,12 +115,10 @@ impl Broker {
     /// `tests/services/kafka` with these arguments.
     pub(crate) fn run(&self, arguments: &[&str]) {
         let mut command = Command::new(repository("tests/services/kafka"));
-        if let Some((folder, port)) = &self.own {
-            command
-                .env("WEIR_SERVICES_DIR", folder)
-                .env("WEIR_KAFKA_PORT", port.to_string());
-        }
-        let output = command.args(arguments).stdin(Stdio::null()).output();
+        command
+            .envs(self.environment.iter().cloned())
+            .args(arguments);
+        let output = command.stdin(Stdio::null()).output();
         let output = output.expect("the script can be run");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kafka {arguments:?}: {said}");
@@ -144,6 +170,15 @@ impl Broker {
         read
     }
 
+    /// The brokers that lead a topic's partitions, in their order.
+    pub(crate) fn leaders(&self, topic: &str) -> Vec<i32> {
+        let consumer = self.consumer(topic);
+        let metadata = consumer.fetch_metadata(Some(topic), DEADLINE);
+        let metadata = metadata.expect("the topic's metadata");
+        let partitions = metadata.topics()[0].partitions().iter();
+        partitions.map(|partition| partition.leader()).collect()
+    }
+
     fn consumer(&self, topic: &str) -> BaseConsumer {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.at("KAFKA_PLAINTEXT"))
@@ -163,7 +198,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        if self.own.is_some() {
+        if !self.environment.is_empty() {
             self.run(&["stop"]);
         }
     }

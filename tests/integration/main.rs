@@ -15,6 +15,7 @@ mod environment;
 mod failing_disk;
 mod fault_proxy;
 mod faults;
+mod firewall;
 mod full_disk;
 mod harness;
 mod journal_tools;
@@ -22,6 +23,8 @@ mod journal_tools;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_broker;
+#[cfg(feature = "kafka")]
+mod kafka_faults;
 mod load;
 mod peers;
 mod presets;
@@ -34,4 +37,5 @@ mod rules_tool;
 mod s3;
 mod scene;
 mod syslog;
+mod syslog_faults;
 mod systemd;

@@ -91,15 +91,24 @@ impl Refused {
         });
         self.relay.status().assert_balanced();
         assert!(self.relay.terminate().success());
-        let letters = std::fs::read_to_string(self.stage.path("data/dead-letters/siem.letters"))
-            .unwrap_or_default();
-        let letters = letters.lines().map(letter_line).collect();
-        let audit = std::fs::read_to_string(self.stage.path("out/audit.internal.ndjson"));
-        let audit = audit.unwrap_or_default();
-        let events = audit.lines();
-        let events = events.map(|line| serde_json::from_str(line).expect("audit events are JSON"));
-        (letters, events.collect())
+        (letters(&self.stage), audited(&self.stage))
     }
+}
+
+/// The events that are dead letters of the stream `siem`.
+pub(crate) fn letters(stage: &Stage) -> Vec<String> {
+    let letters = std::fs::read_to_string(stage.path("data/dead-letters/siem.letters"));
+    let letters = letters.unwrap_or_default();
+    letters.lines().map(letter_line).collect()
+}
+
+/// The audit events that a stream wrote into the file `out/audit.ndjson`.
+pub(crate) fn audited(stage: &Stage) -> Vec<Value> {
+    let audit = std::fs::read_to_string(stage.path("out/audit.internal.ndjson"));
+    let audit = audit.unwrap_or_default();
+    let events = audit.lines();
+    let events = events.map(|line| serde_json::from_str(line).expect("audit events are JSON"));
+    events.collect()
 }
 
 fn activity(status: &Status) -> &str {
@@ -110,7 +119,7 @@ fn activity(status: &Status) -> &str {
 }
 
 /// Reasons of the audit events of an action.
-fn reasons(audit: &[Value], action: &str) -> Vec<String> {
+pub(crate) fn reasons(audit: &[Value], action: &str) -> Vec<String> {
     let of_action = audit.iter().filter(|event| event["action"] == action);
     of_action
         .map(|event| {

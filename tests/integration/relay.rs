@@ -1,7 +1,6 @@
 //! One Weir that relays to another: bytes and provenance, and batches that are stored once whatever dies.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -92,16 +91,20 @@ impl Scene {
         self.hub.relay(&HUB.replace("@TOKEN@", TOKEN))
     }
 
-    /// Lines of the files that a stream of the hub wrote, one for each journal.
     fn lines(&self, folder: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        for journal in 0..2 {
-            let path: PathBuf = self.hub.path(&format!("{folder}/events.{journal}.ndjson"));
-            let text = fs::read_to_string(path).unwrap_or_default();
-            lines.extend(text.lines().map(str::to_owned));
-        }
-        lines
+        archived(&self.hub, folder)
     }
+}
+
+/// Lines of the files that a stream of the hub wrote, one for each journal.
+pub(crate) fn archived(hub: &Stage, folder: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for journal in 0..2 {
+        let path = hub.path(&format!("{folder}/events.{journal}.ndjson"));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines
 }
 
 fn events(first: u64, count: u64, bytes: usize) -> Vec<String> {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Relay, Stage, Status, eventually, free_address};
+use crate::harness::{Relay, Stage, Status, eventually, free_ports};
 use crate::peers::Sender;
 
 /// One journal, so that one order holds for all; `@KEYS@` are the test's.
@@ -72,13 +72,7 @@ impl Rsyslog {
     /// One for this test alone, which may be killed.
     fn own(stage: &Stage) -> Self {
         let folder = stage.path("services");
-        // It takes four ports in a row.
-        let mut ports = [0, 0, 0, free_address().port()];
-        while !ports.is_sorted_by(|one, next| one + 1 == *next) {
-            ports.rotate_left(1);
-            ports[3] = free_address().port();
-        }
-        let port = ports[0];
+        let port = free_ports(4);
         script(&folder, port, "start");
         let mut own = Self::read(&folder);
         own.folder = Some((folder, port));

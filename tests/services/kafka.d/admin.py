@@ -10,7 +10,13 @@ import json
 import sys
 import time
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import (
+    Consumer,
+    ElectionType,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -64,15 +70,34 @@ def prepare(admin, env):
 def topic_create(admin, _env, name, *settings):
     config = dict(setting.split("=", 1) for setting in settings)
     partitions = int(config.pop("partitions", 1))
-    settle(admin.create_topics([NewTopic(name, partitions, 1, config=config)]))
+    brokers = [int(broker) for broker in config.pop("replicas", "1").split(",")]
+    placed = {"replica_assignment": [brokers] * partitions, "config": config}
+    settle(admin.create_topics([NewTopic(name, partitions, **placed)]))
 
 
 def topic_delete(admin, _env, name):
     settle(admin.delete_topics([name]))
 
 
+def topic_elect(admin, _env, name):
+    """Waits until all replicas are in sync: only then the first one can lead."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while True:
+        partitions = admin.list_topics(name, timeout=SECONDS_MAX).topics[name].partitions
+        if all(len(one.isrs) == len(one.replicas) for one in partitions.values()):
+            break
+        if time.monotonic() > deadline:
+            raise RuntimeError("not in sync")
+        time.sleep(0.1)
+    wanted = [TopicPartition(name, number) for number in partitions]
+    elected = admin.elect_leaders(ElectionType.PREFERRED, wanted).result(SECONDS_MAX)
+    for error in filter(None, elected.values()):
+        raise KafkaException(error)
+
+
 def topic(admin, env, verb, name, *settings):
-    {"create": topic_create, "delete": topic_delete}[verb](admin, env, name, *settings)
+    verbs = {"create": topic_create, "delete": topic_delete, "elect": topic_elect}
+    verbs[verb](admin, env, name, *settings)
 
 
 def acl(admin, _env, verb, user, operations, kind, name):
