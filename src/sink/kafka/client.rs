@@ -64,6 +64,10 @@ impl Maker {
         for (name, value) in DEFAULTS {
             config.set(name, value);
         }
+        if let Message::Batch(_) = settings.message {
+            // It is one message: nothing comes to fill a batch with.
+            config.set("linger.ms", "0");
+        }
         for (name, value) in &settings.properties {
             config.set(name, value);
         }
@@ -130,12 +134,14 @@ impl Maker {
 }
 
 /// What an operator's own properties may change.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     // Time for a batch to fill; a parcel's last messages wait for it.
     ("linger.ms", "5"),
     // A client holds at most this of a parcel beside the parcel itself, in KiB.
     ("queue.buffering.max.kbytes", "32768"),
     ("queue.buffering.max.messages", "100000"),
+    // The last bytes of a request do not wait for the answer to those before.
+    ("socket.nagle.disable", "true"),
     // How long a missing topic may be one that is just being made.
     ("topic.metadata.propagation.max.ms", "5000"),
     ("reconnect.backoff.max.ms", "2000"),
