@@ -20,7 +20,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use weir::batch::{BatchId, Body, Compression, EventPosition, Parcel, Purpose, Record};
-use weir::block::codec::{Codec as _, CompressionLevel, best_codec};
+use weir::block::codec::{CompressionLevel, best_codec};
 use weir::block::raw_crc32;
 use weir::event::{InputId, Labels};
 use weir::position::{JournalId, Offset, OffsetRange, SegmentId, Timestamp};

@@ -7,7 +7,6 @@ pub mod lane;
 pub mod lines;
 pub mod own;
 pub mod pace;
-mod pack;
 pub mod probe;
 pub mod refusal;
 pub mod remaining;

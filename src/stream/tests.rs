@@ -61,7 +61,8 @@ impl Rule {
             .iter(0..block.events)
             .map(|event| line(block.first.0 + u64::from(event)))
             .collect();
-        let own = ((block.first.0 + self.turn) % 3 != 0).then(|| self.own(&bytes, &taken));
+        let own =
+            (!(block.first.0 + self.turn).is_multiple_of(3)).then(|| self.own(&bytes, &taken));
         Arc::new(Selected {
             matched: bitmap(&|offset| self.matches(offset)),
             taken_bytes: bytes.len() as u64,

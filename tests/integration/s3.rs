@@ -231,7 +231,7 @@ impl Scene {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            char::from(b'0' + (state >> 32) as u8 % 64)
+            char::from(b'0' + state.to_le_bytes()[4] % 64)
         };
         let mut event = |n| {
             let text: String = (0..bytes).map(|_| noise()).collect();
