@@ -85,8 +85,9 @@ impl Selector {
         }
     }
 
-    /// What is taken of a block; `None`: everything, whether by its rule or for lack of one. Where nobody has judged the block yet, `selections`, which are
-    /// those of all streams, are. Lines that are at hand are put to `runs`, which are those of the lane.
+    /// What is taken of a block; `None`: everything, whether by its rule or for lack of one. Where nobody has judged the
+    /// block yet, `selections`, which are those of all streams, are. Lines that are at hand are put to `runs`, which are
+    /// those of the lane.
     ///
     /// # Errors
     /// When the block's body or metadata is not what a writer makes.
