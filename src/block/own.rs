@@ -33,10 +33,8 @@ pub struct OwnRun {
 enum Lines {
     /// More may come.
     Open(Vec<u8>),
-    /// As they came.
-    Raw(Bytes),
-    /// Compressed.
-    Compressed(CompressedLines),
+    /// No more come.
+    Ended(RunLines),
 }
 
 /// Lines as a run of deflate, as a block's body is.
@@ -87,8 +85,8 @@ impl OwnRun {
     pub fn raw_len(&self) -> usize {
         match &*self.lock() {
             Lines::Open(raw) => raw.len(),
-            Lines::Raw(raw) => raw.len(),
-            Lines::Compressed(run) => run.raw_len,
+            Lines::Ended(RunLines::Raw(raw)) => raw.len(),
+            Lines::Ended(RunLines::Compressed(run)) => run.raw_len,
         }
     }
 
@@ -102,14 +100,12 @@ impl OwnRun {
     #[must_use]
     pub fn read(&self) -> RunLines {
         let mut lines = self.lock();
-        if let Lines::Open(raw) = &mut *lines {
-            *lines = Lines::Raw(std::mem::take(raw).into());
-        }
-        match &*lines {
-            Lines::Open(_) => unreachable!("it was ended above"),
-            Lines::Raw(raw) => RunLines::Raw(raw.clone()),
-            Lines::Compressed(run) => RunLines::Compressed(run.clone()),
-        }
+        let held = match &mut *lines {
+            Lines::Ended(held) => return held.clone(),
+            Lines::Open(raw) => RunLines::Raw(std::mem::take(raw).into()),
+        };
+        *lines = Lines::Ended(held.clone());
+        held
     }
 
     /// Compresses the lines of an open run, by way of `scratch`; gives its buffer back, to be used again.
@@ -128,12 +124,12 @@ impl OwnRun {
         scratch.clear();
         codec.compress_run(raw, scratch)?;
         let raw = std::mem::take(raw);
-        *lines = Lines::Compressed(CompressedLines {
+        *lines = Lines::Ended(RunLines::Compressed(CompressedLines {
             // An exact copy: the codec asks for room as for lines that do not shrink.
             body: Bytes::copy_from_slice(scratch),
             raw_crc32: super::raw_crc32(&raw),
             raw_len: raw.len(),
-        });
+        }));
         Ok(Some(raw))
     }
 

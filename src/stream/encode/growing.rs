@@ -23,7 +23,6 @@ pub(super) struct GrowingBody {
     /// What was rendered and is not handed on; for records, all of them.
     rendered: Vec<u8>,
     is_first: bool,
-    is_templated: bool,
     /// For records: the lines back to back, and where each event's line and body end.
     lines: Vec<u8>,
     ends: Vec<RecordEnd>,
@@ -51,7 +50,6 @@ impl GrowingBody {
             packer,
             rendered: prefix,
             is_first: true,
-            is_templated: template.is_some(),
             lines: Vec::new(),
             ends: Vec::new(),
         }
@@ -124,7 +122,7 @@ impl GrowingBody {
         recompressor: &mut Recompressor,
     ) -> Result<(Body, u64), CodecError> {
         if self.form == BodyForm::Records {
-            return Ok(self.into_records());
+            return Ok(self.into_records(template.is_some()));
         }
         if let Some(template) = template {
             let framing = template.framing();
@@ -138,14 +136,14 @@ impl GrowingBody {
         Ok((Body::Whole(chunks), raw_bytes))
     }
 
-    fn into_records(self) -> (Body, u64) {
+    fn into_records(self, is_templated: bool) -> (Body, u64) {
         let (lines, rendered) = (Bytes::from(self.lines), Bytes::from(self.rendered));
         let (mut line_start, mut body_start) = (0, 0);
         let mut raw_bytes = 0;
         let mut records = Vec::with_capacity(self.ends.len());
         for end in self.ends {
             let line = lines.slice(line_start..end.line);
-            let body = if self.is_templated {
+            let body = if is_templated {
                 rendered.slice(body_start..end.body)
             } else {
                 line.clone()

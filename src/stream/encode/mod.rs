@@ -87,12 +87,13 @@ impl Encoder {
     ) -> Result<(), Unreadable> {
         let packer = &mut making.growing.packer;
         let added = match (making.growing.form, changing(template)) {
-            (BodyForm::Records, template) => self.grow(&mut making.growing, parts, template),
-            (_, Some(template)) => self.grow(&mut making.growing, parts, Some(template)),
-            (form, None) => match form.compression() {
-                Compression::Identity => self.identity(packer, parts),
-                Compression::Gzip => self.gzip(packer, parts, making.assembly),
-            },
+            (BodyForm::Whole(compression) | BodyForm::Streamed(compression), None) => {
+                match compression {
+                    Compression::Identity => self.identity(packer, parts),
+                    Compression::Gzip => self.gzip(packer, parts, making.assembly),
+                }
+            }
+            (_, template) => self.grow(&mut making.growing, parts, template),
         };
         if added.is_err() {
             // Another body may be under way, between two calls.
