@@ -594,7 +594,6 @@ fn a_bucket_that_is_missing_gets_everything_once_it_is_there() {
     service.call("PUT", &format!("/{bucket}"));
     let sent = scene.ends();
     assert_events(&service.contents(&bucket, ""), &sent);
-    // The service keeps room for each bucket, and has little of it.
     service.call("DELETE", &format!("/{bucket}"));
 }
 
