@@ -279,13 +279,14 @@ impl Relay {
     /// and gives back the status that says so. Call it when no one sends any more.
     pub(crate) fn wait_drained(&mut self, stream: &str) -> Status {
         let mut status = self.status();
-        eventually(&format!("stream {stream} has drained"), || {
+        let drained = in_time(|| {
             self.process.ensure_running();
             status = self.status();
             status.has_all_lanes(stream)
                 && status.stream(stream, "pending") == 0
                 && status.stream(stream, "events") == status.inputs("stored")
         });
+        assert!(drained, "stream {stream} has not drained: {}", status.0);
         status
     }
 
@@ -539,11 +540,20 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Option<(u16, Stri
 }
 
 /// Looks until `condition` holds; fails after [`DEADLINE`].
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(in_time(condition), "not within {DEADLINE:?}: {what}");
+}
+
+/// Looks until `condition` holds; whether it did within [`DEADLINE`].
+fn in_time(mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    while !condition() {
-        let waited = start.elapsed();
-        assert!(waited < DEADLINE, "not within {waited:?}: {what}");
+    loop {
+        if condition() {
+            return true;
+        }
+        if start.elapsed() >= DEADLINE {
+            return false;
+        }
         std::thread::sleep(TICK);
     }
 }
