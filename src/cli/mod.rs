@@ -58,6 +58,7 @@ const EXIT_USAGE: u8 = 2;
 /// Runs the command given to the process.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::os::allocator::keep_freed_memory();
     match Arguments::parse().command {
         Command::Run { config } => run::run(config.as_deref()),
         Command::Check { config } => check::check(&config),

@@ -5,6 +5,7 @@
 //! clock in their place.
 
 pub mod affinity;
+pub mod allocator;
 pub mod buffers;
 pub mod clock;
 pub mod disk;
