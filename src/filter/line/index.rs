@@ -22,8 +22,8 @@ pub(in crate::filter) struct Index {
     in_string: u64,
     /// 1 when the first byte of the next group is escaped.
     after_escape: u64,
-    /// A backslash was seen in a ready chunk.
-    backslash: bool,
+    /// Bytes of the ready chunks before the first with a backslash; with none, more than a line has.
+    plain_bytes: usize,
 }
 
 /// The masks of one chunk: bit `i` speaks of byte `i`.
@@ -49,7 +49,7 @@ impl Index {
         self.ready = 0;
         self.in_string = 0;
         self.after_escape = 0;
-        self.backslash = false;
+        self.plain_bytes = usize::MAX;
         let chunks = line_bytes.div_ceil(GROUP_BYTES) * GROUP_CHUNKS;
         if self.chunks.len() < chunks + 2 {
             self.chunks.resize(chunks + 2, Masks::default());
@@ -59,7 +59,13 @@ impl Index {
     /// True when a backslash is in what is ready.
     #[inline(always)]
     pub(in crate::filter) fn has_backslash(&self) -> bool {
-        self.backslash
+        self.plain_bytes != usize::MAX
+    }
+
+    /// True when no backslash stands before `at`, which is ready.
+    #[inline(always)]
+    pub(in crate::filter) fn is_plain_before(&self, at: usize) -> bool {
+        at < self.plain_bytes
     }
 
     /// Bytes of what is ready, beyond the end of the line possibly.
@@ -127,13 +133,13 @@ impl Index {
         chunks: impl Iterator<Item = &'a B>,
     ) {
         let (mut after_escape, mut in_string) = (self.after_escape, self.in_string);
-        let mut backslashes = 0;
+        let (mut at, mut plain_bytes) = (self.ready * CHUNK_BYTES, self.plain_bytes);
         let group = self.chunks[self.ready + 1..].first_chunk_mut::<GROUP_CHUNKS>();
         let group = group.expect("there is room for whole groups");
         for (bytes, masks) in chunks.zip(group) {
             let [mut quote, backslash, colon, open, close] = v.equal(bytes.as_ref(), SOUGHT);
             if backslash | after_escape != 0 {
-                backslashes |= backslash;
+                plain_bytes = plain_bytes.min(at);
                 quote &= !escaped_by(backslash, &mut after_escape);
             }
             // From each opening quote up to the byte before its closing quote.
@@ -145,8 +151,9 @@ impl Index {
                 open: open & !inside,
                 close: close & !inside,
             };
+            at += CHUNK_BYTES;
         }
-        self.backslash |= backslashes != 0;
+        self.plain_bytes = plain_bytes;
         self.after_escape = after_escape;
         self.in_string = in_string;
     }

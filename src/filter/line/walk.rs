@@ -470,7 +470,7 @@ impl<'a, const MARKS: bool> Walk<'a, MARKS> {
     /// The child whose key stands before the colon.
     #[inline(always)]
     fn child(&mut self, table: &'a Table, colon: usize) -> Option<&'a Slot> {
-        if !self.index.has_backslash()
+        if self.index.is_plain_before(colon)
             && let Ok(child) = self.paths.child_before(table, self.line, colon)
         {
             return child;
