@@ -90,16 +90,68 @@ impl Bitmap {
     }
 }
 
-/// Raw lines of a block, each with its line end, in order: some of them, or all.
+/// Raw lines of a block, each with its line end: some of them, or all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptLines {
-    /// The lines back to back.
+    /// The lines back to back, those first that the first of the selections takes, then those of the others that the
+    /// second takes, and so on: what one stream takes mostly lies together.
     pub bytes: Bytes,
-    /// Number in the block of each, and where in `bytes` it ends.
+    /// Which they are and where they lie, in the order of the block.
     pub lines: Vec<KeptLine>,
 }
 
+/// A line that is to be kept.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedLine {
+    /// Number of its event in the block, from 0, and its place in the block's raw form.
+    pub line: KeptLine,
+    /// Number of the first selection that takes it.
+    pub taker: usize,
+}
+
+impl WantedLine {
+    /// The line of this event, at this place in the block's raw form.
+    ///
+    /// # Panics
+    /// When the place is beyond 4 GiB.
+    #[must_use]
+    pub fn new(event: u32, span: Range<usize>, taker: usize) -> Self {
+        let (start, end) = (narrow(span.start), narrow(span.end));
+        Self {
+            line: KeptLine { event, start, end },
+            taker,
+        }
+    }
+}
+
+fn narrow(at: usize) -> u32 {
+    u32::try_from(at).expect("a block is below 4 GiB")
+}
+
 impl KeptLines {
+    /// Copies these lines, which are in the order of the block, out of its raw form.
+    ///
+    /// # Panics
+    /// When one of them is not in `raw`, or all of them are 4 GiB or more.
+    #[must_use]
+    pub fn copy(raw: &[u8], wanted: &[WantedLine]) -> Self {
+        let mut lines: Vec<KeptLine> = wanted.iter().map(|wanted| wanted.line).collect();
+        let size = lines.iter().map(|line| line.span().len());
+        let mut bytes = Vec::with_capacity(size.sum());
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_by_key(|at| wanted[*at].taker);
+        for line in order {
+            let line = &mut lines[line];
+            let start = narrow(bytes.len());
+            bytes.extend_from_slice(&raw[line.span()]);
+            (line.start, line.end) = (start, narrow(bytes.len()));
+        }
+        Self {
+            bytes: bytes.into(),
+            lines,
+        }
+    }
+
     /// Bytes they take in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -112,8 +164,18 @@ impl KeptLines {
 pub struct KeptLine {
     /// Number of its event in the block, from 0.
     pub event: u32,
-    /// End of its bytes, line end included; it begins where the one before ends.
+    /// Where it begins.
+    pub start: u32,
+    /// Where it ends, line end included.
     pub end: u32,
+}
+
+impl KeptLine {
+    /// Where it lies.
+    #[must_use]
+    pub fn span(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// What selections said of one block.
@@ -228,10 +290,33 @@ mod tests {
     }
 
     #[test]
+    fn what_the_same_selection_takes_lies_together_and_every_line_is_found() {
+        let raw = b"{}\n[0]\n[11]\n[222]\n[3333]\n";
+        let wanted = [(0, 0..3, 2), (2, 7..12, 0), (3, 12..18, 2), (4, 18..25, 0)];
+        let wanted = wanted.map(|(event, span, taker)| WantedLine::new(event, span, taker));
+        let kept = KeptLines::copy(raw, &wanted);
+        assert_eq!(kept.bytes, "[11]\n[3333]\n{}\n[222]\n");
+        let line = |line: &KeptLine| (line.event, &kept.bytes[line.span()]);
+        let lines: Vec<_> = kept.lines.iter().map(line).collect();
+        let expected: [(u32, &[u8]); 4] = [
+            (0, b"{}\n"),
+            (2, b"[11]\n"),
+            (3, b"[222]\n"),
+            (4, b"[3333]\n"),
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(KeptLines::copy(raw, &[]), KeptLines::default());
+    }
+
+    #[test]
     fn a_selection_is_judged_once_and_lines_outlive_its_verdict() {
         let lines = KeptLines {
             bytes: Bytes::from_static(b"{}\n"),
-            lines: vec![KeptLine { event: 3, end: 3 }],
+            lines: vec![KeptLine {
+                event: 3,
+                start: 0,
+                end: 3,
+            }],
         };
         let verdicts = Verdicts::new(KnownVerdicts {
             verdicts: vec![(7, Arc::new(Bitmap::all(4)))],

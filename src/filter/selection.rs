@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::verdicts::{Bitmap, KeptLine, KeptLines, KnownVerdicts};
+use crate::block::verdicts::{Bitmap, KeptLines, KnownVerdicts, WantedLine};
 use crate::event::LabelRun;
 use crate::filter::tree::{Expr, Place};
 use crate::filter::{Evaluation, Evaluator, Event, Polarity, Program, Rule};
@@ -199,15 +199,16 @@ impl BlockJudge {
                         received: run.received,
                     },
                 );
-                let mut wanted = false;
-                for (selection, bitmap) in selections.selections.iter().zip(&mut bitmaps) {
+                let mut first_taker = None;
+                let all = selections.selections.iter().zip(&mut bitmaps);
+                for (number, (selection, bitmap)) in all.enumerate() {
                     if selection.takes(&mut evaluation) {
                         bitmap.set(event);
-                        wanted = true;
+                        first_taker = first_taker.or(Some(number));
                     }
                 }
-                if wanted {
-                    kept.add(event, span);
+                if let Some(taker) = first_taker {
+                    kept.add(event, span, taker);
                 }
                 event += 1;
             }
@@ -232,50 +233,29 @@ pub enum Keep {
 /// Lines that are taken, as long as they are few enough.
 #[derive(Default)]
 struct Gathered {
-    /// Each with its place among those gathered.
-    lines: Vec<KeptLine>,
-    /// Where each begins in the raw bytes.
-    starts: Vec<usize>,
-    /// Bytes of all of them.
-    bytes: usize,
-    /// `None` once they are too many, or none are wanted.
-    bytes_max: Option<usize>,
+    lines: Vec<WantedLine>,
+    /// Bytes that more of them may have; `None` once they are too many, or none are wanted.
+    bytes_left: Option<usize>,
 }
 
 impl Gathered {
     fn begin(&mut self, keep: Keep, raw_bytes: usize) {
         self.lines.clear();
-        self.starts.clear();
-        self.bytes = 0;
-        self.bytes_max = (keep == Keep::Taken).then_some(raw_bytes / 4 * 3);
+        self.bytes_left = (keep == Keep::Taken).then_some(raw_bytes / 4 * 3);
     }
 
-    fn add(&mut self, event: u32, line: Range<usize>) {
-        let Some(bytes_max) = self.bytes_max else {
+    fn add(&mut self, event: u32, line: Range<usize>, taker: usize) {
+        let Some(bytes_left) = self.bytes_left else {
             return;
         };
-        if self.bytes + line.len() > bytes_max {
-            self.bytes_max = None;
-            return;
-        }
-        self.bytes += line.len();
-        let end = u32::try_from(self.bytes).expect("a block is below 4 GiB");
-        self.lines.push(KeptLine { event, end });
-        self.starts.push(line.start);
+        self.bytes_left = bytes_left.checked_sub(line.len());
+        self.lines.push(WantedLine::new(event, line, taker));
     }
 
     /// A copy of just the size, unless they were too many.
     fn lines(&self, raw: &[u8]) -> Option<Arc<KeptLines>> {
-        self.bytes_max?;
-        let mut bytes = Vec::with_capacity(self.bytes);
-        for (line, start) in self.lines.iter().zip(&self.starts) {
-            let length = line.end as usize - bytes.len();
-            bytes.extend_from_slice(&raw[*start..][..length]);
-        }
-        Some(Arc::new(KeptLines {
-            bytes: bytes.into(),
-            lines: self.lines.clone(),
-        }))
+        self.bytes_left?;
+        Some(Arc::new(KeptLines::copy(raw, &self.lines)))
     }
 }
 

@@ -13,7 +13,6 @@ use crate::block::Block;
 use crate::block::codec::{CodecError, Inflater};
 use crate::block::metadata::Metadata;
 use crate::block::own::{OwnLines, OwnRun, RunLines};
-use crate::block::verdicts::KeptLines;
 use crate::event::LabelRun;
 use crate::position::OffsetRange;
 
@@ -49,7 +48,7 @@ impl std::fmt::Debug for BlockLines {
 pub struct TakenLine<'a> {
     /// Number of its event in the block, from 0.
     pub event: u32,
-    /// What it lies in; lines that follow one another there follow one another in the block too.
+    /// What it lies in.
     pub buffer: &'a [u8],
     /// Where it lies, line end included.
     pub span: Range<usize>,
@@ -135,22 +134,24 @@ impl BlockLines {
         mut use_line: impl FnMut(TakenLine<'_>),
     ) -> Result<(), Unreadable> {
         let (selected, numbers) = (part.selected.as_deref(), part.numbers());
-        let is_taken = |event| selected.is_none_or(|selected| selected.taken.contains(event));
-        let mut use_taken = |line: TakenLine<'_>| {
-            if is_taken(line.event) {
-                use_line(line);
+        let mut use_taken = |buffer: &[u8], events: &mut dyn Iterator<Item = u32>| {
+            for (event, span) in numbered(buffer, events) {
+                let is_taken = selected.is_none_or(|selected| selected.taken.contains(event));
+                if is_taken && numbers.contains(&event) {
+                    use_line(TakenLine {
+                        event,
+                        buffer,
+                        span,
+                    });
+                }
             }
         };
         match selected.and_then(|selected| selected.own.as_ref()) {
             Some(own) => {
-                let events = own.events.iter(0..part.block.events);
-                each_numbered(&self.of_own(&part.block, own)?, events, |line| {
-                    if numbers.contains(&line.event) {
-                        use_taken(line);
-                    }
-                });
+                let events = &mut own.events.iter(0..part.block.events);
+                use_taken(&self.of_own(&part.block, own)?, events);
             }
-            None => each_of_block(self.of_block(&part.block)?, numbers, use_taken),
+            None => use_taken(self.of_block(&part.block)?, &mut (0..numbers.end)),
         }
         Ok(())
     }
@@ -196,46 +197,16 @@ pub(super) fn unreadable(block: &Block, error: &CodecError) -> Unreadable {
     }
 }
 
-/// The lines of a block's raw form with these numbers.
-pub(super) fn each_of_block(
-    raw: &[u8],
-    numbers: Range<u32>,
-    mut use_line: impl FnMut(TakenLine<'_>),
-) {
-    each_numbered(raw, 0..numbers.end, |line| {
-        if line.event >= numbers.start {
-            use_line(line);
-        }
-    });
-}
-
-/// Lines back to back, which are those of these events.
-fn each_numbered(
+/// Lines back to back, each with its line end, which are those of these events: their numbers and places, in order.
+pub(super) fn numbered(
     raw: &[u8],
     events: impl Iterator<Item = u32>,
-    mut use_line: impl FnMut(TakenLine<'_>),
-) {
+) -> impl Iterator<Item = (u32, Range<usize>)> {
     let mut start = 0;
-    for (event, end) in events.zip(memchr::memchr_iter(b'\n', raw)) {
-        use_line(TakenLine {
-            event,
-            buffer: raw,
-            span: start..end + 1,
-        });
-        start = end + 1;
-    }
-}
-
-/// Lines that are kept.
-pub(super) fn each_kept(kept: &KeptLines, mut use_line: impl FnMut(TakenLine<'_>)) {
-    let mut start = 0;
-    for line in &kept.lines {
-        let end = line.end as usize;
-        use_line(TakenLine {
-            event: line.event,
-            buffer: &kept.bytes,
-            span: start..end,
-        });
+    let ends = memchr::memchr_iter(b'\n', raw).map(|end| end + 1);
+    events.zip(ends).map(move |(event, end)| {
+        let span = start..end;
         start = end;
-    }
+        (event, span)
+    })
 }

@@ -6,16 +6,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::batch::{Selected, share};
 use crate::block::Block;
 use crate::block::codec::Codec;
 use crate::block::own::OwnLines;
-use crate::block::verdicts::{Bitmap, KeptLine, KeptLines, KnownVerdicts};
+use crate::block::verdicts::{Bitmap, KeptLines, KnownVerdicts, WantedLine};
 use crate::filter::selection::{BlockJudge, Keep, Selections};
 use crate::position::{JournalId, Offset};
-use crate::stream::lines::{BlockLines, TakenLine, Unreadable, each_kept, each_of_block};
+use crate::stream::lines::{BlockLines, Unreadable, numbered};
 use crate::stream::own::OwnRuns;
 
 /// Which events of those that the rule lets pass are taken: a share of them, drawn by position.
@@ -160,17 +158,16 @@ impl Selector {
         // What was kept is what other selections take; it need not hold all that this one does.
         let (codec, scratch) = (self.codec.as_mut(), &mut self.compressed);
         let own = kept.and_then(|kept| {
-            let each = |use_line: &mut dyn FnMut(TakenLine<'_>)| each_kept(&kept, use_line);
-            runs.take(taken, codec, scratch, each)
+            let lines = kept.lines.iter().map(|line| (line.event, line.span()));
+            runs.take(taken, (codec, scratch), (&kept.bytes, lines))
         });
         if own.is_some() || !is_inflated {
             return Ok(own);
         }
         let raw = self.lines.last();
         let (codec, scratch) = (self.codec.as_mut(), &mut self.compressed);
-        Ok(runs.take(taken, codec, scratch, |use_line| {
-            each_of_block(raw, 0..block.events, use_line);
-        }))
+        let lines = numbered(raw, 0..block.events);
+        Ok(runs.take(taken, (codec, scratch), (raw, lines)))
     }
 
     /// Whether lines were put beside the block that was selected last: who shares it bounds them.
@@ -186,26 +183,14 @@ impl Selector {
         known: &KnownVerdicts,
     ) -> Result<Arc<KeptLines>, Unreadable> {
         let raw = self.lines.of_block(block)?;
-        let mut wanted = Bitmap::none(block.events);
-        for (_, verdict) in &known.verdicts {
-            verdict
-                .iter(0..block.events)
-                .for_each(|event| wanted.set(event));
-        }
-        let (mut bytes, mut lines) = (Vec::new(), Vec::new());
-        each_of_block(raw, 0..block.events, |line| {
-            if wanted.contains(line.event) {
-                bytes.extend_from_slice(&line.buffer[line.span]);
-                lines.push(KeptLine {
-                    event: line.event,
-                    end: u32::try_from(bytes.len()).expect("a block is below 4 GiB"),
-                });
+        let mut wanted = Vec::new();
+        for (event, span) in numbered(raw, 0..block.events) {
+            let mut verdicts = known.verdicts.iter();
+            if let Some(taker) = verdicts.position(|(_, takes)| takes.contains(event)) {
+                wanted.push(WantedLine::new(event, span, taker));
             }
-        });
-        let lines = Arc::new(KeptLines {
-            bytes: Bytes::from(bytes),
-            lines,
-        });
+        }
+        let lines = Arc::new(KeptLines::copy(raw, &wanted));
         block.verdicts.keep_lines(Arc::clone(&lines));
         self.has_kept = true;
         Ok(lines)
