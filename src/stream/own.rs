@@ -99,6 +99,7 @@ impl OwnRuns {
 
     fn begin(&mut self) {
         let mut buffer = std::mem::take(&mut self.spare);
+        buffer.clear();
         // A lane that filled one run fills more: grown step by step, a buffer is copied with each step.
         self.fills_runs |= self.last.raw_len() >= RUN_RAW_BYTES;
         if self.fills_runs {
