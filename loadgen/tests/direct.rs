@@ -19,6 +19,9 @@ use serde_json::Value;
 const PORT_MIN: u16 = 10_000;
 const PORTS: u16 = 4_000;
 
+/// An endpoint ends this long after its last body: longer than a busy machine may keep a sender from its next one.
+const IDLE: &str = "8s";
+
 /// A folder of its own for one test.
 struct Folder(PathBuf);
 
@@ -82,7 +85,7 @@ fn start_receiver(address: &str, more: &[&str]) -> Child {
         "--listen",
         address,
         "--until-idle",
-        "3s",
+        IDLE,
         "--json",
     ];
     let child = loadgen(&[&arguments, more].concat()).spawn().unwrap();
@@ -95,16 +98,21 @@ fn start_receiver(address: &str, more: &[&str]) -> Child {
 /// Sends to an endpoint started with `receive`, and returns both reports and the endpoint's status.
 fn send_and_receive(folder: &Folder, send: &[&str], receive: &[&str]) -> (Value, Value, i32) {
     let (address, state) = (free_address(), folder.file("state.json"));
-    let receiver = start_receiver(&address, &[&["--state", &state], receive].concat());
+    let mut receiver = start_receiver(&address, &[&["--state", &state], receive].concat());
     let url = format!("http://{address}/ingest");
     let arguments = ["send", "--http", &url, "--state", &state, "--json"];
     let sent = loadgen(&[&arguments, send].concat()).output().unwrap();
+    if !sent.status.success() {
+        receiver.kill().unwrap();
+    }
+    let received = receiver.wait_with_output().unwrap();
     assert!(
         sent.status.success(),
-        "{}",
-        String::from_utf8_lossy(&sent.stderr)
+        "{}\nthe endpoint: {} {}",
+        String::from_utf8_lossy(&sent.stderr),
+        String::from_utf8_lossy(&received.stdout),
+        String::from_utf8_lossy(&received.stderr)
     );
-    let received = receiver.wait_with_output().unwrap();
     (
         report(&sent),
         report(&received),
